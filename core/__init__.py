@@ -1,0 +1,1 @@
+"""Ground floor: six small modules without a word of the product's domain."""

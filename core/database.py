@@ -1,0 +1,99 @@
+"""The one door to SQLite: opening with the pragmas that durability needs, transactions, numbered migrations.
+
+`synchronous=FULL` where a commit is acknowledged; `NORMAL` only for what can be rebuilt. SQLite below 3.51.3 has a race when
+two connections reset a WAL, so older ones are refused. A connection is used by one thread at a time.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import pysqlite3
+from sqlite_utils import Database
+
+from core.errors import Damaged, Stopped, TryLater
+
+Connection = Any  # pysqlite3 ships no types
+Migration = Callable[[Database], None]
+
+MIN_VERSION = (3, 51, 3)
+_BUSY_MILLISECONDS = 30_000
+_WAL_LIMIT_BYTES = 16 * 1024 * 1024
+_SYNCHRONOUS = {"NORMAL": 1, "FULL": 2}
+
+DatabaseError = pysqlite3.DatabaseError
+OperationalError = pysqlite3.OperationalError
+
+
+class DatabaseTooNew(Stopped):
+    """A database was written by a newer release."""
+
+
+class DatabaseDamaged(Damaged):
+    """SQLite cannot read a database."""
+
+
+class DatabaseBusy(TryLater):
+    """Another process held a database for too long."""
+
+
+def open_database(
+    path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "FULL", cache_kib: int = 2048, read_only: bool = False
+) -> Database:
+    """Open (or make) a database in WAL mode and check that the pragmas took."""
+    if pysqlite3.sqlite_version_info < MIN_VERSION:
+        raise Stopped(f"SQLite {pysqlite3.sqlite_version} is too old", remedy="install pysqlite3 0.6.1 or newer")
+    try:
+        mode = "ro" if read_only else "rwc"
+        connection = pysqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
+        if not read_only:
+            _set(connection, "journal_mode", "WAL", "wal")
+            _set(connection, "synchronous", synchronous, _SYNCHRONOUS[synchronous])
+            connection.execute(f"PRAGMA journal_size_limit={_WAL_LIMIT_BYTES}")
+        connection.execute(f"PRAGMA cache_size=-{cache_kib}")
+        connection.execute("PRAGMA temp_store=MEMORY")
+    except DatabaseError as error:
+        raise DatabaseDamaged(f"{path} cannot be opened: {error}", remedy="see the runbook: damaged database") from error
+    return Database(connection)
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """Run a block as one write transaction, begun at once so that reading first cannot end in a deadlock."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except OperationalError as error:
+        raise DatabaseBusy(f"a database is busy: {error}", remedy="try again in a moment") from error
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def migrate(database: Database, migrations: Sequence[Migration]) -> None:
+    """Bring a database to the newest schema; each migration runs once, in its own transaction."""
+    (version,) = database.conn.execute("PRAGMA user_version").fetchone()
+    if version > len(migrations):
+        raise DatabaseTooNew(f"database schema {version} is newer than {len(migrations)}", remedy="upgrade this program")
+    for number, migration in enumerate(migrations[version:], start=version + 1):
+        with transaction(database.conn):
+            migration(database)
+            database.conn.execute(f"PRAGMA user_version={number}")
+
+
+def _set(connection: Connection, pragma: str, value: str, expected: str | int) -> None:
+    connection.execute(f"PRAGMA {pragma}={value}")
+    (answer,) = connection.execute(f"PRAGMA {pragma}").fetchone()
+    if answer != expected:
+        raise Stopped(f"SQLite refuses {pragma}={value} (it is {answer})", remedy="use a local file system for the store")

@@ -1,0 +1,207 @@
+"""The only module that syncs, renames and removes files.
+
+Every such step goes through a `FileLayer`, so that tests can kill, fail or tear the work at each of them. Promises:
+what `AppendFile.sync` returned for survives a power cut together with the file's name; a file written by `replace_file`
+is there whole or not at all; after a failed write or sync a file takes no more data (a second fsync answers OK while
+the data is gone: reproduced on Linux).
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from core.errors import Stopped, TryLater
+
+Buffer = bytes | bytearray | memoryview
+_MAX_BUFFERS = 512  # below IOV_MAX (1024)
+
+
+class WriteFailed(Stopped):
+    """A write or sync failed; the file takes no more data until it is recovered."""
+
+
+class NoSpace(TryLater):
+    """The disk is full; nothing of the write was kept."""
+
+
+class FileLayer(Protocol):
+    """The durable operations of a file system, one method each."""
+
+    def open_append(self, path: Path) -> int:
+        """Open for appending, made if missing, and return a descriptor."""
+
+    def write(self, descriptor: int, buffers: Sequence[Buffer]) -> None:
+        """Append all bytes of all buffers."""
+
+    def sync(self, descriptor: int) -> None:
+        """Return when the file's data and length are on the medium."""
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cut the file to `size` bytes."""
+
+    def sync_directory(self, path: Path) -> None:
+        """Return when the names in a directory are on the medium."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename, replacing `target`."""
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file's name."""
+
+    def make_directory(self, path: Path) -> None:
+        """Make one directory; its parent exists."""
+
+
+class OsFileLayer:
+    """The operating system itself."""
+
+    def open_append(self, path: Path) -> int:
+        """Open for appending, made if missing, and return a descriptor."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def write(self, descriptor: int, buffers: Sequence[Buffer]) -> None:
+        """Append all bytes of all buffers."""
+        rest = [memoryview(buffer).cast("B") for buffer in buffers if len(buffer)]
+        while rest:
+            written = os.writev(descriptor, rest[:_MAX_BUFFERS])
+            while rest and written >= len(rest[0]):
+                written -= len(rest.pop(0))
+            if written:
+                rest[0] = rest[0][written:]
+
+    def sync(self, descriptor: int) -> None:
+        """Return when the file's data and length are on the medium."""
+        os.fdatasync(descriptor)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cut the file to `size` bytes."""
+        os.ftruncate(descriptor, size)
+
+    def sync_directory(self, path: Path) -> None:
+        """Return when the names in a directory are on the medium."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename, replacing `target`."""
+        os.rename(source, target)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file's name."""
+        os.unlink(path)
+
+    def make_directory(self, path: Path) -> None:
+        """Make one directory; its parent exists."""
+        os.mkdir(path, 0o700)
+
+
+OS_FILES: FileLayer = OsFileLayer()
+
+
+class AppendFile:
+    """A file that only grows. One thread at a time appends; `sync` may run beside it."""
+
+    def __init__(self, path: Path, files: FileLayer = OS_FILES) -> None:
+        """Open `path`, making it (and its name durable) when missing."""
+        self.path = path
+        self._files = files
+        self._descriptor = files.open_append(path)
+        self._failure: str | None = None
+        self.size = os.fstat(self._descriptor).st_size
+        if self.size == 0:  # new, or made just before a crash: its name may not be durable yet
+            files.sync_directory(path.parent)
+
+    def append(self, buffers: Sequence[Buffer]) -> int:
+        """Append and return the offset of the first byte; not durable before `sync` returned."""
+        self._check()
+        offset = self.size
+        try:
+            self._files.write(self._descriptor, buffers)
+        except OSError as error:
+            self._undo_append(offset, error)
+            raise NoSpace(f"cannot write {self.path}: {error.strerror}", remedy="free disk space") from error
+        self.size = offset + sum(len(buffer) for buffer in buffers)
+        return offset
+
+    def sync(self) -> None:
+        """Return when all that was appended before the call is durable; a failure is final for this file."""
+        self._check()
+        try:
+            self._files.sync(self._descriptor)
+        except OSError as error:
+            self._failure = f"sync failed: {error.strerror}"
+            raise self._failed() from error
+
+    def truncate(self, size: int) -> None:
+        """Cut a torn tail off and make that durable; used while opening only."""
+        self._files.truncate(self._descriptor, size)
+        self.size = size
+        self.sync()
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+        return os.pread(self._descriptor, length, offset)
+
+    def close(self) -> None:
+        """Close the descriptor; may be called twice."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _undo_append(self, offset: int, cause: OSError) -> None:
+        """Cut a partial append away, so that no torn record stands before later ones; else the file is done for."""
+        try:
+            self._files.truncate(self._descriptor, offset)
+        except OSError as error:
+            self._failure = f"write failed ({cause.strerror}) and could not be cut away ({error.strerror})"
+            raise self._failed() from error
+        if cause.errno not in _FULL:
+            self._failure = f"write failed: {cause.strerror}"
+            raise self._failed() from cause
+
+    def _check(self) -> None:
+        if self._failure:
+            raise self._failed()
+
+    def _failed(self) -> WriteFailed:
+        return WriteFailed(
+            f"{self.path} takes no more data: {self._failure}",
+            remedy="check the disk, then restart the service: it recovers from the journal",
+        )
+
+
+_FULL = frozenset({28, 122, 27})  # ENOSPC, EDQUOT, EFBIG
+
+
+def replace_file(path: Path, data: bytes, files: FileLayer = OS_FILES) -> None:
+    """Write `path` anew, whole or not at all, and make it durable."""
+    temporary = path.with_name(path.name + ".new")
+    if temporary.exists():
+        files.unlink(temporary)
+    descriptor = files.open_append(temporary)
+    try:
+        files.write(descriptor, [data])
+        files.sync(descriptor)
+    finally:
+        os.close(descriptor)
+    files.rename(temporary, path)
+    files.sync_directory(path.parent)
+
+
+def remove_file(path: Path, files: FileLayer = OS_FILES) -> None:
+    """Remove a file and make its absence durable."""
+    files.unlink(path)
+    files.sync_directory(path.parent)
+
+
+def make_directories(path: Path, files: FileLayer = OS_FILES) -> None:
+    """Make a directory and its missing parents, each name durable in its parent."""
+    if path.is_dir():
+        return
+    make_directories(path.parent, files)
+    files.make_directory(path)
+    files.sync_directory(path.parent)

@@ -1,0 +1,1 @@
+"""The versioned store: packs, chunk index, catalogue by lifetimes, fold, snapshots, restore."""

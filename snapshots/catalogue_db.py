@@ -1,0 +1,273 @@
+"""One share's catalogue: names and states by lifetime, in one SQLite file. All its SQL that changes anything is here.
+
+`entry` holds names, `state` what a node was, each over `[born, died)`; a row that no snapshot can see (born after the
+fence) is changed in place, an older one is closed and a new one opened: copy-on-write. The fence is the newest
+snapshot or anchor ever taken; it never moves back.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+from sqlite_utils import Database
+
+from core.database import Connection, migrate, open_database
+from core.digest import Digest
+from staging.changes import Attributes, Chunk, ContentRef, Kind, Recipe
+
+LIVE = 2**63 - 1
+ROOT_NODE = 1
+_SCHEMA = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    'CREATE TABLE owner (id INTEGER PRIMARY KEY, user BLOB NOT NULL, "group" BLOB NOT NULL, UNIQUE (user, "group"))',
+    "CREATE TABLE entry (parent INTEGER NOT NULL, name BLOB NOT NULL, born INTEGER NOT NULL, died INTEGER NOT NULL,"
+    " node INTEGER NOT NULL, PRIMARY KEY (parent, name, born)) WITHOUT ROWID",
+    "CREATE INDEX entry_of_node ON entry (node, died)",
+    "CREATE TABLE state (node INTEGER NOT NULL, born INTEGER NOT NULL, died INTEGER NOT NULL, changed INTEGER NOT NULL,"
+    " kind INTEGER NOT NULL, size INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,"
+    " owner INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, xattrs BLOB, content_kind INTEGER NOT NULL, content BLOB,"
+    " target BLOB, device INTEGER NOT NULL, linked INTEGER NOT NULL, PRIMARY KEY (node, born)) WITHOUT ROWID",
+    "CREATE TABLE snapshot (id INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, taken_ns INTEGER NOT NULL,"
+    ' label TEXT NOT NULL, "trigger" TEXT NOT NULL, consistency INTEGER NOT NULL)',
+    "CREATE INDEX snapshot_by_sequence ON snapshot (sequence)",
+    "CREATE TABLE moment (sequence INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL)",
+    "CREATE TABLE problem (sequence INTEGER NOT NULL, reason TEXT NOT NULL)",
+    "CREATE TABLE mirrored (parent INTEGER NOT NULL, name BLOB NOT NULL, PRIMARY KEY (parent, name)) WITHOUT ROWID",
+)
+STATE_COLUMNS = (
+    "node, born, died, changed, kind, size, mode, uid, gid, owner, mtime_ns, xattrs, content_kind, content, target,"
+    " device, linked"
+)
+_INSERT_STATE = f"INSERT INTO state ({STATE_COLUMNS}) VALUES ({','.join('?' * 17)})"
+_UPDATE_STATE = (
+    "UPDATE state SET changed=?, kind=?, size=?, mode=?, uid=?, gid=?, owner=?, mtime_ns=?, xattrs=?, content_kind=?,"
+    " content=?, target=?, device=?, linked=? WHERE node=? AND born=?"
+)
+
+_encode_xattrs = msgspec.msgpack.Encoder().encode
+decode_xattrs = msgspec.msgpack.Decoder(tuple[tuple[bytes, bytes], ...]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A live name: the row's key and the node it stands for."""
+
+    parent: int
+    name: bytes
+    born: int
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One state of a node as stored."""
+
+    node: int
+    born: int
+    changed: int
+    kind: Kind
+    size: int
+    attributes: Attributes
+    content: ContentRef = None
+    target: bytes = b""
+    device: int = 0
+    linked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRow:
+    """A snapshot as stored; `id` is unique in the share."""
+
+    id: int
+    sequence: int
+    taken_ns: int
+    label: str
+    trigger: str
+    consistency: int
+
+
+def _create(database: Database) -> None:
+    for statement in _SCHEMA:
+        database.conn.execute(statement)
+    root = Attributes(mode=0o755, uid=0, gid=0, mtime_ns=0)
+    database.conn.execute("INSERT INTO owner VALUES (1, x'', x'')")
+    row = (ROOT_NODE, 0, LIVE, 0, Kind.FOLDER, 0, root.mode, 0, 0, 1, 0, None, 0, None, b"", 0, 0)
+    database.conn.execute(_INSERT_STATE, row)
+
+
+class CatalogueWriter:
+    """The changing verbs. One thread, inside a transaction of the caller; `fence` must be set to the newest fence."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make a share's file."""
+        self.database = open_database(path)
+        migrate(self.database, [_create])
+        self.connection: Connection = self.database.conn
+        self.fence = 0
+        self._owners: dict[tuple[bytes, bytes], int] = {}
+        self._owner_names: dict[int, tuple[bytes, bytes]] = {}
+
+    def number(self, key: str) -> int:
+        """Return a number kept under `key`, 0 when there is none."""
+        row = self.connection.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def text(self, key: str) -> str:
+        """Return a text kept under `key`, empty when there is none."""
+        row = self.connection.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def set(self, **values: int | str) -> None:
+        """Keep numbers or texts."""
+        self.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?,?)", list(values.items()))
+
+    def live_name(self, parent: int, name: bytes) -> Name | None:
+        """Return the live name in a folder."""
+        row = self.connection.execute(
+            "SELECT born, died, node FROM entry WHERE parent=? AND name=? ORDER BY born DESC LIMIT 1", (parent, name)
+        ).fetchone()
+        return Name(parent, name, row[0], row[2]) if row and row[1] == LIVE else None
+
+    def live_names_in(self, parent: int) -> list[Name]:
+        """Return all live names of a folder."""
+        rows = self.connection.execute("SELECT name, born, node FROM entry WHERE parent=? AND died=?", (parent, LIVE))
+        return [Name(parent, name, born, node) for name, born, node in rows]
+
+    def has_live_name(self, node: int) -> bool:
+        """Tell whether any live name stands for the node."""
+        row = self.connection.execute("SELECT 1 FROM entry WHERE node=? AND died=? LIMIT 1", (node, LIVE)).fetchone()
+        return row is not None
+
+    def is_empty_folder(self, node: int) -> bool:
+        """Tell whether a folder has no live name in it."""
+        row = self.connection.execute("SELECT 1 FROM entry WHERE parent=? AND died=? LIMIT 1", (node, LIVE)).fetchone()
+        return row is None
+
+    def add_name(self, parent: int, name: bytes, node: int, sequence: int) -> None:
+        """Open a name."""
+        self.connection.execute("INSERT INTO entry VALUES (?,?,?,?,?)", (parent, name, sequence, LIVE, node))
+
+    def end_name(self, row: Name, sequence: int) -> None:
+        """Close a name, or forget it when no snapshot can have seen it."""
+        if row.born > self.fence:
+            self.connection.execute("DELETE FROM entry WHERE parent=? AND name=? AND born=?", (row.parent, row.name, row.born))
+        else:
+            self.connection.execute(
+                "UPDATE entry SET died=? WHERE parent=? AND name=? AND born=?", (sequence, row.parent, row.name, row.born)
+            )
+
+    def live_state(self, node: int) -> State | None:
+        """Return a node's live state."""
+        row = self.connection.execute(
+            f"SELECT {STATE_COLUMNS} FROM state WHERE node=? ORDER BY born DESC LIMIT 1", (node,)
+        ).fetchone()
+        return self._state(row) if row and row[2] == LIVE else None
+
+    def add_state(self, state: State) -> None:
+        """Open the first state of a new node."""
+        self.connection.execute(_INSERT_STATE, (state.node, state.born, LIVE, *self._values(state)))
+
+    def change_state(self, old: State, new: State, sequence: int) -> None:
+        """Bring a node from `old` to `new`: in place when no snapshot can have seen `old`, else as a new row."""
+        new = replace(new, changed=sequence)
+        if old.born > self.fence:
+            self.connection.execute(_UPDATE_STATE, (*self._values(new), old.node, old.born))
+            return
+        self.connection.execute("UPDATE state SET died=? WHERE node=? AND born=?", (sequence, old.node, old.born))
+        self.connection.execute(_INSERT_STATE, (new.node, sequence, LIVE, *self._values(new)))
+
+    def end_state(self, state: State, sequence: int) -> None:
+        """Close a node's state, or forget it when no snapshot can have seen it."""
+        if state.born > self.fence:
+            self.connection.execute("DELETE FROM state WHERE node=? AND born=?", (state.node, state.born))
+        else:
+            self.connection.execute("UPDATE state SET died=? WHERE node=? AND born=?", (sequence, state.node, state.born))
+
+    def add_snapshot(self, row: SnapshotRow) -> bool:
+        """Insert a snapshot; return False when it is there already (it stays as it is)."""
+        cursor = self.connection.execute(
+            "INSERT OR IGNORE INTO snapshot VALUES (?,?,?,?,?,?)",
+            (row.id, row.sequence, row.taken_ns, row.label, row.trigger, row.consistency),
+        )
+        return bool(cursor.rowcount > 0)
+
+    def highest_snapshot(self, before: int) -> int:
+        """Return the highest id among the snapshots of sequences below `before`, 0 when there is none."""
+        (highest,) = self.connection.execute("SELECT max(id) FROM snapshot WHERE sequence < ?", (before,)).fetchone()
+        return highest or 0
+
+    def add_moment(self, sequence: int, time_ns: int) -> None:
+        """Remember when the appliance received the changes up to `sequence`."""
+        self.connection.execute("INSERT OR REPLACE INTO moment VALUES (?,?)", (sequence, time_ns))
+
+    def add_problem(self, sequence: int, reason: str) -> None:
+        """Record a change that did not fit."""
+        self.connection.execute("INSERT INTO problem VALUES (?,?)", (sequence, reason))
+
+    def clear_problems(self) -> None:
+        """Forget the changes that did not fit, after a mirror has repaired them."""
+        self.connection.execute("DELETE FROM problem")
+
+    def mark_mirrored(self, parent: int, name: bytes) -> None:
+        """Remember that the running mirror has stated this name."""
+        self.connection.execute("INSERT OR IGNORE INTO mirrored VALUES (?,?)", (parent, name))
+
+    def unmirrored_names(self) -> list[Name]:
+        """Return the live names that the mirror that ends now did not state."""
+        rows = self.connection.execute(
+            "SELECT parent, name, born, node FROM entry WHERE died=? AND NOT EXISTS"
+            " (SELECT 1 FROM mirrored m WHERE m.parent=entry.parent AND m.name=entry.name)",
+            (LIVE,),
+        )
+        return [Name(*row) for row in rows]
+
+    def end_mirror(self) -> None:
+        """Forget what the mirror has stated."""
+        self.connection.execute("DELETE FROM mirrored")
+
+    def _values(self, state: State) -> tuple[object, ...]:
+        a = state.attributes
+        content_kind = 0 if state.content is None else 1 if isinstance(state.content, Chunk) else 2
+        return (
+            state.changed, int(state.kind), state.size, a.mode, a.uid, a.gid, self._owner(a.user, a.group), a.mtime_ns,
+            _encode_xattrs(a.xattrs) if a.xattrs else None, content_kind,
+            state.content.digest if state.content is not None else None, state.target, state.device, int(state.linked),
+        )  # fmt: skip
+
+    def _owner(self, user: bytes, group: bytes) -> int:
+        found = self._owners.get((user, group))
+        if found is None:
+            self.connection.execute('INSERT OR IGNORE INTO owner (user, "group") VALUES (?,?)', (user, group))
+            (found,) = self.connection.execute('SELECT id FROM owner WHERE user=? AND "group"=?', (user, group)).fetchone()
+            self._owners[user, group] = found
+        return found
+
+    def forget_caches(self) -> None:
+        """Drop what a rolled-back transaction may have made wrong."""
+        self._owners.clear()
+
+    def _state(self, row: tuple[object, ...]) -> State:
+        owner = int(row[9])  # type: ignore[call-overload]
+        names = self._owner_names.get(owner)
+        if names is None:
+            user, group = self.connection.execute('SELECT user, "group" FROM owner WHERE id=?', (owner,)).fetchone()
+            names = self._owner_names[owner] = (user, group)
+        return state_of_row(row, names)
+
+
+def state_of_row(row: tuple[object, ...], owner: tuple[bytes, bytes]) -> State:
+    """Return the state that a row of `STATE_COLUMNS` holds."""
+    (node, born, _, changed, kind, size, mode, uid, gid, _, mtime_ns, xattrs, content_kind, content, target, device,
+     linked) = row  # fmt: skip
+    attributes = Attributes(mode, uid, gid, mtime_ns, *owner, decode_xattrs(xattrs) if xattrs else ())  # type: ignore[arg-type]
+    return State(
+        node, born, changed, Kind(kind), size, attributes,  # type: ignore[arg-type]
+        content_of(content_kind, content, size), target, device, bool(linked),  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def content_of(content_kind: int, digest: bytes, size: int) -> ContentRef:
+    """Return the content that stored columns describe."""
+    if content_kind == 0:
+        return None
+    return Chunk(Digest(digest), size) if content_kind == 1 else Recipe(Digest(digest), size)

@@ -1,0 +1,169 @@
+"""The content-addressed store: puts chunks into packs and gives them back checked.
+
+Order of a put: records appended → pack synced → index committed → return. A crash in between leaves records that the next
+open indexes. A read is always compared with its address: wrong bytes are never given out.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.digest import ZERO_DIGEST, Digest
+from core.durable import OS_FILES, FileLayer
+from core.errors import Damaged
+from snapshots.index_db import ChunkIndex
+from snapshots.pack_format import TrailerEntry, domain_key
+from snapshots.packs import PackDirectory
+from staging.chunk_format import ChunkDamaged, ChunkKind, PackedChunk, checked_bytes
+from staging.receiver import ChunkMissing, Key
+from staging.recipe_format import RecipeDamaged, decode_node
+
+
+class ChunkLost(Damaged):
+    """A chunk that something names is not in the store, or its bytes are wrong."""
+
+    def __init__(self, message: str, digest: Digest) -> None:
+        super().__init__(message, remedy="restore the pack from a copy, or let the branch send the file again")
+        self.digest = digest
+
+
+class ChunkStore:
+    """One store, open. Any thread may call."""
+
+    def __init__(self, packs: Path, index: Path, store_id: bytes, files: FileLayer = OS_FILES) -> None:
+        """Open or make the store and index what a crash left unindexed."""
+        self._lock = threading.Lock()
+        self._packs = PackDirectory(packs, store_id, files)
+        self._index = ChunkIndex(index)
+        self._recover()
+
+    @property
+    def dropped_bytes(self) -> int:
+        """Return how many bytes of a torn tail were cut at open."""
+        return self._packs.dropped_bytes
+
+    def missing(self, domain: str, keys: Iterable[Key]) -> list[Key]:
+        """Return those keys that the domain does not hold or that are not stored; a foreign chunk looks like an unknown one."""
+        asked = list(dict.fromkeys(keys))
+        digests = [digest for _, digest in asked]
+        held = self._index.held(domain_key(domain), digests)
+        present = self._index.known(held)
+        return [key for key in asked if key[1] not in present]
+
+    def put(self, domain: str, chunks: Iterable[PackedChunk]) -> None:
+        """Check chunks against their addresses and keep them; durable on return.
+
+        A recipe node is kept only when everything it names is held by the domain (or comes before it in `chunks`).
+        Raises `ChunkDamaged` for wrong bytes and `ChunkMissing` for a node that names what was not put.
+        """
+        key = domain_key(domain)
+        checked = {chunk.digest: chunk for chunk in self._checked(key, chunks)}
+        if checked:
+            self._keep(key, checked)
+
+    def put_own(self, domain: str, chunks: list[PackedChunk]) -> None:
+        """Keep chunks that this process cut and addressed itself; durable on return."""
+        if chunks:
+            self._keep(domain_key(domain), {chunk.digest: chunk for chunk in chunks})
+
+    @contextmanager
+    def gate(self) -> Iterator[None]:
+        """Hold removal off while references are checked and journaled (nothing is removed in this release)."""
+        yield
+
+    def read(self, kind: ChunkKind, digest: Digest) -> bytes | memoryview:
+        """Return a chunk's checked bytes; raise `ChunkLost`."""
+        location = self._index.locate(digest)
+        if location is None:
+            raise ChunkLost(f"chunk {digest.hex()} is not in the store", digest)
+        try:
+            record = self._packs.read(location)
+            if record.chunk.digest != digest or record.chunk.kind != kind:
+                raise ChunkLost(f"pack {location.pack} holds another chunk at {location.offset} than {digest.hex()}", digest)
+            return checked_bytes(record.chunk)
+        except (ChunkDamaged, Damaged) as error:
+            raise ChunkLost(
+                f"chunk {digest.hex()} in pack {location.pack} at {location.offset}: {error.message}", digest
+            ) from error
+
+    def node(self, digest: Digest) -> bytes | memoryview:
+        """Return a recipe node's checked bytes; raise `ChunkLost`."""
+        return self.read(ChunkKind.NODE, digest)
+
+    def data(self, digest: Digest) -> bytes | memoryview:
+        """Return a data chunk's checked bytes; raise `ChunkLost`."""
+        return self.read(ChunkKind.DATA, digest)
+
+    def counts(self) -> tuple[int, int]:
+        """Return (chunks, packs)."""
+        return self._index.counts()
+
+    def truncate_logs(self) -> None:
+        """Write the index's WAL back and cut it."""
+        with self._lock:
+            self._index.truncate_log()
+
+    def close(self) -> None:
+        """Close all files; may be called twice."""
+        self._packs.close()
+        self._index.close()
+
+    def _checked(self, key: bytes, chunks: Iterable[PackedChunk]) -> Iterator[PackedChunk]:
+        earlier: dict[Digest, int] = {}
+        for chunk in chunks:
+            data = checked_bytes(chunk)
+            if chunk.kind is ChunkKind.NODE:
+                self._check_children(key, chunk.digest, data, earlier)
+                earlier[chunk.digest] = 0
+            else:
+                earlier[chunk.digest] = chunk.size
+            yield chunk
+
+    def _check_children(self, key: bytes, digest: Digest, data: bytes | memoryview, earlier: dict[Digest, int]) -> None:
+        try:
+            level, pieces = decode_node(data)
+        except RecipeDamaged as error:
+            raise ChunkDamaged(f"recipe node {digest.hex()}: {error.message}", remedy="send it again") from error
+        named = {piece.digest: piece.length for piece in pieces if piece.digest != ZERO_DIGEST}
+        elsewhere = [child for child in named if child not in earlier]
+        sizes = self._index.known(self._index.held(key, elsewhere)) | earlier
+        absent = [child for child in named if child not in sizes]
+        if absent:
+            child_kind = ChunkKind.NODE if level else ChunkKind.DATA
+            raise ChunkMissing(
+                f"recipe node {digest.hex()} names {len(absent)} chunks that were not put",
+                remedy="put them before the node",
+                missing=[f"{child_kind.value}:{child.hex()}" for child in absent[:1000]],
+            )
+        if level == 0 and any(sizes[child] != length for child, length in named.items()):
+            raise ChunkDamaged(f"recipe node {digest.hex()} gives a chunk a wrong length", remedy="send it again")
+
+    def _keep(self, key: bytes, chunks: dict[Digest, PackedChunk]) -> None:
+        with self._lock:
+            known = self._index.known(chunks)
+            new = [chunk for digest, chunk in chunks.items() if digest not in known]
+            entries: list[TrailerEntry] = []
+            if new:
+                entries = self._packs.append(new, key)
+                self._packs.sync()
+            self._index.add(entries, [(key, digest) for digest in chunks], _ends(entries))
+
+    def _recover(self) -> None:
+        """Index what stands behind the last commit: in the newest pack that the index knows, and in those after it."""
+        self._packs.recover()
+        indexed = self._index.indexed_bytes()
+        newest = max(indexed, default=0)
+        for number in self._packs.numbers():
+            if number < newest:
+                continue
+            entries = list(self._packs.entries_from(number, indexed.get(number, 0)))
+            if entries:
+                self._index.add(entries, [(entry.domain, entry.digest) for entry in entries], _ends(entries))
+
+
+def _ends(entries: list[TrailerEntry]) -> dict[int, int]:
+    ends: dict[int, int] = {}
+    for entry in entries:
+        ends[entry.location.pack] = max(ends.get(entry.location.pack, 0), entry.location.end)
+    return ends

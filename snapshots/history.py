@@ -1,0 +1,119 @@
+"""All versions of a path: the states of every node that stood there, plus earlier names of the node that stands there now.
+
+Only versions that can be read are listed: those that a snapshot holds, and the live one.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+from core.errors import NotFound
+from core.relpath import ROOT, RelPath, show_path
+from snapshots.catalogue_db import LIVE, ROOT_NODE, SnapshotRow, State
+from snapshots.view_db import CatalogueReader
+
+
+class NeverThere(NotFound):
+    """Nothing that is kept ever stood at a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathVersion:
+    """One version of a path. `state` is None where the path was deleted; `snapshots` are the ids that show it."""
+
+    sequence: int
+    state: State | None
+    snapshots: tuple[int, ...]
+    is_live: bool
+    path: RelPath
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    node: int
+    born: int
+    died: int
+
+
+def versions_of(reader: CatalogueReader, path: RelPath) -> list[PathVersion]:
+    """Return the versions of `path`, newest first; raise `NeverThere`."""
+    lives = _lives(reader, path)
+    if not lives:
+        raise NeverThere(f"{show_path(path)} was never in {reader.share}", remedy="check the path with `ls`")
+    shots = _Shots(reader.snapshots())
+    found = [version for life in lives for version in _of_life(reader, shots, life, path)]
+    found += _deletions(shots, lives, path)
+    if lives[-1].died == LIVE:
+        found += _earlier_names(reader, shots, lives[-1])
+    unique = {(v.sequence, v.state.node if v.state else 0, v.path): v for v in found if v.snapshots or v.is_live}
+    return sorted(unique.values(), key=lambda v: (v.sequence, v.is_live), reverse=True)
+
+
+class _Shots:
+    """The snapshots of a share, for asking which fall into a lifetime."""
+
+    def __init__(self, rows: list[SnapshotRow]) -> None:
+        self._rows = rows
+        self._sequences = [row.sequence for row in rows]
+
+    def within(self, born: int, died: int) -> tuple[int, ...]:
+        first, last = bisect_left(self._sequences, born), bisect_left(self._sequences, died)
+        return tuple(row.id for row in self._rows[first:last])
+
+
+def _lives(reader: CatalogueReader, path: RelPath) -> list[_Life]:
+    """Return every node that stood at the path and when, oldest first."""
+    lives = [_Life(ROOT_NODE, 0, LIVE)]
+    for name in path.split(b"/") if path != ROOT else ():
+        below: list[_Life] = []
+        for parent in lives:
+            for node, born, died in reader.lives_of_name(parent.node, name):
+                born, died = max(born, parent.born), min(died, parent.died)
+                if born < died:
+                    below.append(_Life(node, born, died))
+        lives = sorted(below, key=lambda life: life.born)
+    return lives
+
+
+def _of_life(reader: CatalogueReader, shots: _Shots, life: _Life, path: RelPath) -> list[PathVersion]:
+    versions = []
+    for state, died in reader.states_of(life.node):
+        born, died = max(state.born, life.born), min(died, life.died)
+        if born < died:
+            sequence = max(state.changed, life.born)
+            versions.append(PathVersion(sequence, state, shots.within(born, died), died == LIVE, path))
+    return versions
+
+
+def _deletions(shots: _Shots, lives: list[_Life], path: RelPath) -> list[PathVersion]:
+    found = []
+    for index, life in enumerate(lives):
+        until = lives[index + 1].born if index + 1 < len(lives) else LIVE
+        if life.died < until:
+            found.append(PathVersion(life.died, None, shots.within(life.died, until), until == LIVE, path))
+    return found
+
+
+def _earlier_names(reader: CatalogueReader, shots: _Shots, today: _Life) -> list[PathVersion]:
+    """Return the versions that today's node had under other names before it came to this path."""
+    found = []
+    for parent, name, born, died in reader.names_of(today.node):
+        died = min(died, today.born)
+        if born >= died:
+            continue
+        path = _path_of(reader, parent, name, died - 1)
+        if path is not None:
+            versions = _of_life(reader, shots, _Life(today.node, born, died), path)
+            found += [v for v in versions if not v.is_live]
+    return found
+
+
+def _path_of(reader: CatalogueReader, parent: int, name: bytes, sequence: int) -> RelPath | None:
+    """Return the path of a name as of `sequence`, None when a folder on the way is no longer kept."""
+    names = [name]
+    while parent != ROOT_NODE:
+        above = [row for row in reader.names_of(parent) if row[2] <= sequence < row[3]]
+        if not above:
+            return None
+        parent, folder = above[0][0], above[0][1]
+        names.append(folder)
+    return RelPath(b"/".join(reversed(names)))

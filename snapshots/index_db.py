@@ -1,0 +1,115 @@
+"""The chunk index: where each chunk stands, and which dedup domain holds it. It can be rebuilt from the packs.
+
+`synchronous=NORMAL` is enough: a commit lost in a power cut leaves `pack.indexed_bytes` behind too, and what stands behind
+that mark is scanned again at open.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from core.database import Connection, migrate, open_database, transaction
+from core.digest import Digest
+from snapshots.pack_format import Location, TrailerEntry
+
+HELD_PREFIX_BYTES = 8  # of a digest: a chance of 1 in 2^64 that an unknown digest seems held, then `chunk` decides
+_ROWS_A_QUESTION = 500
+
+
+def _create(database: Database) -> None:
+    for statement in (
+        "CREATE TABLE chunk (digest BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,"
+        " stored_bytes INTEGER NOT NULL, size INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE held (domain BLOB NOT NULL, prefix BLOB NOT NULL, PRIMARY KEY (domain, prefix)) WITHOUT ROWID",
+        "CREATE TABLE pack (number INTEGER PRIMARY KEY, indexed_bytes INTEGER NOT NULL)",
+    ):
+        database.conn.execute(statement)
+
+
+class ChunkIndex:
+    """The index as verbs. Writes come under the store's lock; each reading thread has a connection of its own."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the index."""
+        self._path = path
+        self._database = open_database(path, synchronous="NORMAL", cache_kib=32_768)
+        migrate(self._database, [_create])
+        self._local = threading.local()
+        self._readers: list[Database] = []
+
+    def locate(self, digest: Digest) -> Location | None:
+        """Return where a chunk stands."""
+        row = self._reader().execute("SELECT pack, offset, stored_bytes, size FROM chunk WHERE digest=?", (digest,)).fetchone()
+        return Location(*row) if row else None
+
+    def known(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Return those of the digests that are stored, with the length of each."""
+        found: dict[Digest, int] = {}
+        for part in _parts(digests):
+            marks = ",".join("?" * len(part))
+            rows = self._reader().execute(f"SELECT digest, size FROM chunk WHERE digest IN ({marks})", part)
+            found.update((Digest(digest), size) for digest, size in rows)
+        return found
+
+    def held(self, domain: bytes, digests: Iterable[Digest]) -> set[Digest]:
+        """Return those of the digests that the domain holds."""
+        found: set[Digest] = set()
+        for part in _parts(digests):
+            marks = ",".join("?" * len(part))
+            prefixes = [digest[:HELD_PREFIX_BYTES] for digest in part]
+            rows = self._reader().execute(f"SELECT prefix FROM held WHERE domain=? AND prefix IN ({marks})", (domain, *prefixes))
+            known = {row[0] for row in rows}
+            found.update(digest for digest in part if digest[:HELD_PREFIX_BYTES] in known)
+        return found
+
+    def add(self, entries: list[TrailerEntry], held: Iterable[tuple[bytes, Digest]], indexed: dict[int, int]) -> None:
+        """Insert chunks (the first row of a digest wins), who holds what, and how far each pack is indexed."""
+        with transaction(self._database.conn):
+            self._database.conn.executemany(
+                "INSERT OR IGNORE INTO chunk VALUES (?,?,?,?,?)",
+                [(e.digest, e.location.pack, e.location.offset, e.location.stored_bytes, e.location.size) for e in entries],
+            )
+            self._database.conn.executemany(
+                "INSERT OR IGNORE INTO held VALUES (?,?)",
+                [(domain, digest[:HELD_PREFIX_BYTES]) for domain, digest in held],
+            )
+            self._database.conn.executemany(
+                "INSERT INTO pack VALUES (?,?) ON CONFLICT (number)"
+                " DO UPDATE SET indexed_bytes=max(indexed_bytes, excluded.indexed_bytes)",
+                list(indexed.items()),
+            )
+
+    def indexed_bytes(self) -> dict[int, int]:
+        """Return how far each pack is indexed."""
+        return dict(self._database.conn.execute("SELECT number, indexed_bytes FROM pack"))
+
+    def counts(self) -> tuple[int, int]:
+        """Return (chunks, packs)."""
+        (chunks,) = self._reader().execute("SELECT count(*) FROM chunk").fetchone()
+        (packs,) = self._reader().execute("SELECT count(*) FROM pack").fetchone()
+        return chunks, packs
+
+    def truncate_log(self) -> None:
+        """Write the WAL back and cut it."""
+        self._database.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close all connections."""
+        for database in (self._database, *self._readers):
+            database.conn.close()
+        self._readers.clear()
+
+    def _reader(self) -> Connection:
+        reader = getattr(self._local, "database", None)
+        if reader is None:
+            reader = self._local.database = open_database(self._path, synchronous="NORMAL", cache_kib=4096)
+            self._readers.append(reader)
+        return reader.conn
+
+
+def _parts(digests: Iterable[Digest]) -> Iterator[list[Digest]]:
+    every = list(digests)
+    for start in range(0, len(every), _ROWS_A_QUESTION):
+        yield every[start : start + _ROWS_A_QUESTION]

@@ -1,0 +1,241 @@
+"""Folding one share: journal records into catalogue and store, in transactions, from where the last one ended.
+
+Order: chunks durable in the store → one transaction of the share's file with rows, counters, snapshots and position. A crash
+leaves the whole transaction undone and the journal still there. A change that does not fit is recorded and skipped; the
+fold never stops for it. One thread at a time; snapshots are taken under the same lock.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from core.database import transaction
+from snapshots.catalogue_db import CatalogueWriter, SnapshotRow
+from snapshots.chunk_store import ChunkStore
+from snapshots.content_edit import Edits, apply_edits
+from snapshots.control_format import SnapshotTaken, decode_control, encode_control
+from snapshots.fold import DoesNotFit, TreeFold
+from staging.changes import Barrier, Change, Consistency, ContentRef, Group, Mirror
+from staging.chunk_format import PackedChunk
+from staging.frame_format import Frame, unpack_frame
+from staging.journal import Journal
+from staging.journal_scan import LoggedRecord
+from staging.protocol import Position
+
+CHANGES_A_TRANSACTION = 20_000  # bounds the WAL and how long a snapshot waits for the write lock
+EDITED_BYTES_A_TRANSACTION = 64 * 1024 * 1024  # bounds the memory that collected writes hold
+
+
+class ShareFold:
+    """The only writer of a share's catalogue."""
+
+    def __init__(self, path: Path, domain: str, journal: Journal, store: ChunkStore) -> None:
+        """Open or make the share's catalogue; nothing is folded yet."""
+        self.path = path
+        self._domain, self._journal, self._store = domain, journal, store
+        self._lock = threading.RLock()
+        self._catalogue = CatalogueWriter(path)
+        self._load()
+
+    def fold(self, limit: int = CHANGES_A_TRANSACTION) -> int:
+        """Fold what is durable, up to about `limit` changes, in one transaction; return how many changes were taken."""
+        with self._lock:
+            before = self.sequence
+            records = _bounded(self._journal.read(self._cursor), limit)
+            first = next(records, None)
+            if first is None:
+                return 0
+            try:
+                with transaction(self._catalogue.connection):
+                    self._take(first)
+                    for record in records:
+                        self._take(record)
+                    self._flush_edits()
+                    self._keep()
+            except BaseException:
+                self._load()
+                raise
+            return self.sequence - before
+
+    def fold_all(self) -> None:
+        """Fold until nothing durable is left."""
+        with self._lock:
+            while self._journal_is_ahead():
+                self.fold()
+
+    def take_snapshot(self, label: str, trigger: str, now_ns: int) -> SnapshotRow:
+        """Name the share's durable end: journaled and synced before it is answered; shown as folding until folded."""
+        with self._lock:
+            taken: list[SnapshotTaken] = []
+
+            def build(position: Position) -> bytes:
+                number = self._catalogue.number("last_snapshot") + 1 + position.sequence - self.sequence
+                taken.append(SnapshotTaken(number, position.sequence, now_ns, label, trigger, Consistency.CRASH))
+                return encode_control(taken[0])
+
+            self._journal.sync(self._journal.append_control(build))
+            with transaction(self._catalogue.connection):
+                self._insert_snapshot(taken[0])
+            return _row(taken[0])
+
+    def raise_fence(self) -> int:
+        """Keep the state as of now readable while changes go on (an anchor for a long reader); return its sequence."""
+        with self._lock:
+            with transaction(self._catalogue.connection):
+                self._catalogue.set(fence=max(self.sequence, self._catalogue.number("fence")))
+            self._catalogue.fence = max(self._catalogue.fence, self.sequence)
+            return self.sequence
+
+    @property
+    def state(self) -> tuple[str, str]:
+        """Return (mirroring | good | resync, reason)."""
+        if self._tree.mirroring or not self._mirrored:
+            return "mirroring", "the first copy is being laid" if not self._mirrored else "differences are being repaired"
+        if self._problem:
+            return "resync", self._problem
+        return "good", ""
+
+    @property
+    def totals(self) -> tuple[int, int]:
+        """Return (files, logical bytes) of the folded live state."""
+        return self._tree.files, self._tree.logical_bytes
+
+    def close(self) -> None:
+        """Close the catalogue."""
+        with self._lock:
+            self._catalogue.connection.close()
+
+    def truncate_log(self) -> None:
+        """Write the catalogue's WAL back and cut it."""
+        with self._lock:
+            self._catalogue.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _load(self) -> None:
+        """Take up position, fence and counters from the catalogue."""
+        catalogue = self._catalogue
+        catalogue.forget_caches()
+        self.sequence = catalogue.number("folded_sequence")
+        self._fences = [
+            row[0] for row in catalogue.connection.execute(
+                "SELECT sequence FROM snapshot WHERE sequence > ? ORDER BY sequence", (self.sequence,)
+            )
+        ]  # fmt: skip
+        (newest,) = catalogue.connection.execute(
+            "SELECT max(sequence) FROM snapshot WHERE sequence <= ?", (self.sequence,)
+        ).fetchone()
+        catalogue.fence = max(newest or 0, catalogue.number("fence"))
+        self._mirrored = catalogue.number("mirrored")
+        self._problem = catalogue.text("problem")
+        self._tree = TreeFold(catalogue)
+        self._cursor = self._journal.seek(self.sequence)
+
+    def _keep(self) -> None:
+        self._tree.keep_counters()
+        self._catalogue.set(folded_sequence=self.sequence, mirrored=self._mirrored, problem=self._problem)
+
+    def _journal_is_ahead(self) -> bool:
+        return self.sequence < self._journal.durable.sequence
+
+    def _take(self, record: LoggedRecord) -> None:
+        if record.header is None:
+            self._insert_snapshot(decode_control(record.payload))
+            return
+        if record.header.last_sequence <= self.sequence:
+            return
+        frame = unpack_frame(record.payload, record.header)
+        for sequence, change in enumerate(frame.changes, start=record.header.first_sequence):
+            if sequence > self.sequence:
+                self._apply(change, frame, sequence, record.time_ns)
+                self.sequence = sequence
+                self._pass_fence(sequence)
+        self._catalogue.add_moment(self.sequence, record.time_ns)
+
+    def _apply(self, change: Change, frame: Frame, sequence: int, time_ns: int) -> None:
+        try:
+            if isinstance(change, Barrier):
+                self._barrier(change, sequence, time_ns)
+            elif isinstance(change, Mirror):
+                self._mirror(change, sequence)
+            elif isinstance(change, Group):
+                self._group(change, frame, sequence)
+            else:
+                self._tree.apply(change, frame.paths, sequence)
+        except DoesNotFit as misfit:
+            self._problem = f"change {sequence} did not fit: {misfit}"
+            self._catalogue.add_problem(sequence, str(misfit))
+
+    def _group(self, group: Group, frame: Frame, sequence: int) -> None:
+        """Apply all or nothing: edits collected so far are applied first, so that undoing the group cannot lose them."""
+        self._flush_edits()
+        counters = (self._tree.next_node, self._tree.files, self._tree.logical_bytes)
+        self._catalogue.connection.execute("SAVEPOINT change_group")
+        try:
+            for change in group.changes:
+                self._tree.apply(change, frame.paths, sequence)
+            self._flush_edits()
+        except DoesNotFit:
+            self._catalogue.connection.execute("ROLLBACK TO change_group")
+            self._tree.next_node, self._tree.files, self._tree.logical_bytes = counters
+            self._tree.edits.clear()
+            self._tree.forget_folders()
+            self._catalogue.forget_caches()
+            raise
+        finally:
+            self._catalogue.connection.execute("RELEASE change_group")
+
+    def _mirror(self, change: Mirror, sequence: int) -> None:
+        if change.begin:
+            self._tree.begin_mirror()
+            return
+        self._flush_edits()
+        self._tree.end_mirror(sequence)
+        self._mirrored, self._problem = 1, ""
+        self._catalogue.clear_problems()
+
+    def _barrier(self, change: Barrier, sequence: int, time_ns: int) -> None:
+        """Take the snapshot that the branch asked for. Its id lies below those that `take_snapshot` gives ahead of the fold."""
+        number = self._catalogue.highest_snapshot(sequence) + 1
+        self._insert_snapshot(SnapshotTaken(number, sequence, time_ns, change.label, "barrier", change.consistency))
+
+    def _insert_snapshot(self, record: SnapshotTaken) -> None:
+        if self._catalogue.add_snapshot(_row(record)):
+            self._catalogue.set(last_snapshot=max(record.id, self._catalogue.number("last_snapshot")))
+            self._fences = sorted([*self._fences, record.sequence])
+            self._pass_fence(self.sequence)
+
+    def _pass_fence(self, sequence: int) -> None:
+        """Everything up to a snapshot's sequence is applied: rows born until then are now kept as they are."""
+        while self._fences and self._fences[0] <= sequence:
+            self._flush_edits()
+            self._catalogue.fence = max(self._catalogue.fence, self._fences.pop(0))
+
+    def _flush_edits(self) -> None:
+        """Apply collected writes: chunks into the store first, then the new contents into the catalogue."""
+        if not self._tree.edits:
+            return
+        edited = [(node, edits, *self._edited(node, edits)) for node, edits in self._tree.edits.items()]
+        self._tree.edits.clear()
+        self._store.put_own(self._domain, [chunk for *_, chunks in edited for chunk in chunks])
+        for node, edits, content, _ in edited:
+            state = self._catalogue.live_state(node)
+            if state is not None:
+                self._tree.set_content(state, content, edits.size, edits.sequence)
+
+    def _edited(self, node: int, edits: Edits) -> tuple[ContentRef, list[PackedChunk]]:
+        state = self._catalogue.live_state(node)
+        content = state.content if state is not None else None
+        return apply_edits(content, edits, self._store.data, self._store.node)
+
+
+def _bounded(records: Iterable[LoggedRecord], limit: int) -> Iterator[LoggedRecord]:
+    taken = taken_bytes = 0
+    for record in records:
+        yield record
+        taken += record.header.count if record.header is not None else 1
+        taken_bytes += len(record.payload)
+        if taken >= limit or taken_bytes >= EDITED_BYTES_A_TRANSACTION:
+            return
+
+
+def _row(record: SnapshotTaken) -> SnapshotRow:
+    return SnapshotRow(record.id, record.sequence, record.taken_ns, record.label, record.trigger, record.consistency)

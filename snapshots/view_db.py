@@ -1,0 +1,230 @@
+"""Reading a share's catalogue as of a sequence: all its SQL that only reads. One connection per thread."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.database import Connection, open_database
+from core.digest import ZERO_DIGEST, Digest
+from core.relpath import ROOT, RelPath, join, show_path
+from snapshots.catalogue_db import ROOT_NODE, STATE_COLUMNS, SnapshotRow, State, state_of_row
+from snapshots.chunk_store import ChunkStore
+from snapshots.tree import Extent, Node, NoSuchPath
+from staging.changes import ContentRef, Kind
+from staging.recipe_format import read_pieces, read_pieces_from
+
+_STATES = ", ".join(f"s.{column.strip()}" for column in STATE_COLUMNS.split(","))
+_PAGE = 1000
+
+
+class CatalogueReader:
+    """A share's file, read. Any thread may call; each has a connection of its own."""
+
+    def __init__(self, path: Path, share: str, store: ChunkStore) -> None:
+        """Name the file; connections are opened when a thread first asks."""
+        self.share, self.store = share, store
+        self._path = path
+        self._local = threading.local()
+        self._connections: list[Connection] = []
+
+    def view(self, sequence: int) -> "SnapshotView":
+        """Return the share as of `sequence`, which the caller knows to be a snapshot's or the folded one."""
+        return SnapshotView(self, sequence)
+
+    def snapshots(self) -> list[SnapshotRow]:
+        """Return all snapshots by sequence."""
+        rows = self.connection().execute(
+            'SELECT id, sequence, taken_ns, label, "trigger", consistency FROM snapshot ORDER BY sequence, id'
+        )
+        return [SnapshotRow(*row) for row in rows]
+
+    def snapshot(self, snapshot_id: int) -> SnapshotRow | None:
+        """Return one snapshot."""
+        row = (
+            self.connection()
+            .execute('SELECT id, sequence, taken_ns, label, "trigger", consistency FROM snapshot WHERE id=?', (snapshot_id,))
+            .fetchone()
+        )
+        return SnapshotRow(*row) if row else None
+
+    def time_of(self, sequence: int) -> int | None:
+        """Return when the appliance received the change `sequence`, in nanoseconds."""
+        row = (
+            self.connection()
+            .execute("SELECT time_ns FROM moment WHERE sequence >= ? ORDER BY sequence LIMIT 1", (sequence,))
+            .fetchone()
+        )
+        return row[0] if row else None
+
+    def names_in(self, parent: int, sequence: int, after: bytes, limit: int) -> list[tuple[bytes, State]]:
+        """Return the names of a folder as of `sequence` with their states."""
+        rows = self.connection().execute(
+            f'SELECT e.name, {_STATES}, o.user, o."group" FROM entry e'
+            " JOIN state s ON s.node = e.node AND s.born = (SELECT max(born) FROM state WHERE node = e.node AND born <= ?1)"
+            " JOIN owner o ON o.id = s.owner"
+            " WHERE e.parent=?2 AND e.name > ?3 AND e.born <= ?1 AND e.died > ?1 ORDER BY e.name LIMIT ?4",
+            (sequence, parent, after, limit),
+        )
+        return [(row[0], state_of_row(row[1:18], (row[18], row[19]))) for row in rows]
+
+    def name_at(self, parent: int, name: bytes, sequence: int) -> int | None:
+        """Return the node that a name stood for as of `sequence`."""
+        row = (
+            self.connection()
+            .execute(
+                "SELECT node, died FROM entry WHERE parent=? AND name=? AND born<=? ORDER BY born DESC LIMIT 1",
+                (parent, name, sequence),
+            )
+            .fetchone()
+        )
+        return row[0] if row and row[1] > sequence else None
+
+    def state_at(self, node: int, sequence: int) -> State | None:
+        """Return a node's state as of `sequence`."""
+        row = (
+            self.connection()
+            .execute(
+                f'SELECT {_STATES}, o.user, o."group" FROM state s JOIN owner o ON o.id = s.owner'
+                " WHERE s.node=? AND s.born<=? ORDER BY s.born DESC LIMIT 1",
+                (node, sequence),
+            )
+            .fetchone()
+        )
+        return state_of_row(row[:17], (row[17], row[18])) if row and row[2] > sequence else None
+
+    def states_of(self, node: int) -> list[tuple[State, int]]:
+        """Return every kept state of a node with the sequence at which it died, oldest first."""
+        rows = self.connection().execute(
+            f'SELECT {_STATES}, o.user, o."group" FROM state s JOIN owner o ON o.id = s.owner WHERE s.node=? ORDER BY s.born',
+            (node,),
+        )
+        return [(state_of_row(row[:17], (row[17], row[18])), row[2]) for row in rows]
+
+    def lives_of_name(self, parent: int, name: bytes) -> list[tuple[int, int, int]]:
+        """Return (node, born, died) of everything that stood at a name, oldest first."""
+        rows = self.connection().execute(
+            "SELECT node, born, died FROM entry WHERE parent=? AND name=? ORDER BY born", (parent, name)
+        )
+        return list(rows)
+
+    def names_of(self, node: int) -> list[tuple[int, bytes, int, int]]:
+        """Return (parent, name, born, died) of every name that a node had, oldest first."""
+        rows = self.connection().execute("SELECT parent, name, born, died FROM entry WHERE node=? ORDER BY born", (node,))
+        return list(rows)
+
+    def connection(self) -> Connection:
+        """Return this thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = open_database(self._path, cache_kib=1024).conn
+            self._connections.append(connection)
+        return connection
+
+    def close(self) -> None:
+        """Close every thread's connection; no thread may be reading."""
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+        self._local = threading.local()
+
+
+class SnapshotView:
+    """A share as of one sequence (a `TreeView`)."""
+
+    def __init__(self, reader: CatalogueReader, sequence: int) -> None:
+        """Bind a reader to a sequence."""
+        self._reader = reader
+        self.sequence = sequence
+
+    @property
+    def share(self) -> str:
+        """Return `BRANCH/SHARE`."""
+        return self._reader.share
+
+    def node_at(self, path: RelPath) -> Node:
+        """Return what stands at `path`; raise `NoSuchPath`."""
+        return _node(self._state_at(path))
+
+    def list_folder(self, path: RelPath, after: bytes = b"", limit: int = _PAGE) -> list[tuple[bytes, Node]]:
+        """Return up to `limit` (name, node) of a folder, sorted by name, behind the name `after`; raise `NoSuchPath`."""
+        folder = self._state_at(path)
+        if folder.kind is not Kind.FOLDER:
+            raise NoSuchPath(f"{show_path(path)} in {self.share} is not a folder", remedy="name a folder")
+        return [(name, _node(state)) for name, state in self._reader.names_in(folder.node, self.sequence, after, limit)]
+
+    def walk(self, path: RelPath) -> Iterator[tuple[RelPath, Node]]:
+        """Yield `path` and all below it, folders before their content; pages, so that no read transaction stays open."""
+        top = self._state_at(path)
+        yield path, _node(top)
+        open_folders = [(path, self._names(top.node))] if top.kind is Kind.FOLDER else []
+        while open_folders:
+            folder, names = open_folders[-1]
+            found = next(names, None)
+            if found is None:
+                open_folders.pop()
+                continue
+            name, state = found
+            here = join(folder, name)
+            yield here, _node(state)
+            if state.kind is Kind.FOLDER:
+                open_folders.append((here, self._names(state.node)))
+
+    def extents(self, content: ContentRef) -> Iterator[Extent]:
+        """Yield the runs of a content in order, without gaps."""
+        offset = 0
+        for piece in read_pieces(content, self._reader.store.node):
+            yield Extent(offset, piece.length, None if piece.digest == ZERO_DIGEST else piece.digest)
+            offset += piece.length
+
+    def chunk(self, digest: Digest) -> bytes:
+        """Return one chunk's checked bytes."""
+        return bytes(self._reader.store.data(digest))
+
+    def read(self, content: ContentRef, offset: int, length: int) -> bytes:
+        """Return up to `length` checked bytes from `offset`."""
+        parts: list[bytes | memoryview] = []
+        end = offset + length
+        for start, piece in read_pieces_from(content, offset, self._reader.store.node):
+            if start >= end:
+                break
+            low, high = max(offset - start, 0), min(end - start, piece.length)
+            parts.append(bytes(high - low) if piece.is_hole else memoryview(self._reader.store.data(piece.digest))[low:high])
+        return b"".join(parts)
+
+    def _names(self, node: int) -> Iterator[tuple[bytes, State]]:
+        after = b""
+        while True:
+            page = self._reader.names_in(node, self.sequence, after, _PAGE)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = page[-1][0]
+
+    def _state_at(self, path: RelPath) -> State:
+        node = ROOT_NODE
+        for name in path.split(b"/") if path != ROOT else ():
+            found = self._reader.name_at(node, name, self.sequence)
+            if found is None:
+                raise self._absent(path)
+            node = found
+        state = self._reader.state_at(node, self.sequence)
+        if state is None:
+            raise self._absent(path)
+        return state
+
+    def _absent(self, path: RelPath) -> NoSuchPath:
+        return NoSuchPath(f"no {show_path(path)} in {self.share} at that moment", remedy="look with `ls` or `versions`")
+
+
+def _node(state: State) -> Node:
+    return Node(
+        state.node,
+        state.kind,
+        state.size,
+        state.attributes,
+        state.content,
+        state.target,
+        state.device,
+        state.linked,
+        state.changed,
+    )

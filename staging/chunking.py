@@ -1,0 +1,125 @@
+"""Cutting a content into chunks by what it holds (FastCDC 2020), with long zero runs as holes.
+
+The same bytes give the same cuts wherever they stand in a stream of blocks: the cutter always sees a full maximum chunk
+before it decides, and a zero run counts as one hole however the blocks fall.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from pyfastcdc import FastCDC
+
+from staging.chunk_format import MAX_CHUNK_BYTES
+
+MIN_CHUNK_BYTES = 16 * 1024
+AVERAGE_CHUNK_BYTES = 64 * 1024
+MIN_HOLE_BYTES = 64 * 1024  # shorter zero runs compress well enough inside their chunk
+BLOCK_BYTES = 4 * 1024 * 1024  # a good size for the blocks given to `cut_blocks`
+
+_PROBE = bytes(MIN_HOLE_BYTES // 2)  # every run of MIN_HOLE_BYTES holds an aligned run of half that
+_NORMALIZED: Literal[1] = 1
+
+Run = bytes | memoryview | int
+"""What a cut content consists of: the bytes of one chunk, or the length of a hole."""
+
+
+def cut_blocks(blocks: Iterable[bytes]) -> Iterator[Run]:
+    """Cut a content given as consecutive blocks; yield chunks (bytes) and holes (lengths) in order."""
+    pending = bytearray()
+    for run in _split_zero_runs(blocks):
+        if isinstance(run, int):
+            yield from _cut_all(bytes(pending))
+            pending = bytearray()
+            yield run
+            continue
+        pending += run
+        if len(pending) >= BLOCK_BYTES:
+            data = bytes(pending)
+            done = 0
+            for chunk in _cutter().cut_buf(data):
+                if len(data) - chunk.offset < MAX_CHUNK_BYTES:
+                    break
+                yield chunk.data
+                done = chunk.offset + chunk.length
+            pending = bytearray(memoryview(data)[done:])
+    yield from _cut_all(bytes(pending))
+
+
+def cut_bytes(data: bytes) -> Iterator[Run]:
+    """Cut a whole content that is in memory."""
+    if len(data) <= MIN_CHUNK_BYTES:
+        if data:
+            yield data
+        return
+    yield from cut_blocks((data,))
+
+
+def _cut_all(data: bytes) -> Iterator[bytes | memoryview]:
+    if len(data) <= MIN_CHUNK_BYTES:
+        if data:
+            yield data
+        return
+    for chunk in _cutter().cut_buf(data):
+        yield chunk.data
+
+
+def _cutter() -> FastCDC:
+    return FastCDC(AVERAGE_CHUNK_BYTES, min_size=MIN_CHUNK_BYTES, max_size=MAX_CHUNK_BYTES, normalized_chunking=_NORMALIZED)
+
+
+def _split_zero_runs(blocks: Iterable[bytes]) -> Iterator[bytes | memoryview | int]:
+    """Yield data and the lengths of zero runs >= MIN_HOLE_BYTES; shorter runs stay data."""
+    zeros = 0  # zeros at the end of what was seen, not yet given out
+    for block in blocks:
+        start = 0
+        for run_start, run_end in _zero_runs(block):
+            if run_start > start:
+                yield from _zeros(zeros)
+                zeros = 0
+                yield memoryview(block)[start:run_start]
+            zeros += run_end - run_start
+            start = run_end
+        if start < len(block):
+            yield from _zeros(zeros)
+            zeros = 0
+            yield memoryview(block)[start:]
+    yield from _zeros(zeros)
+
+
+def _zeros(count: int) -> Iterator[bytes | int]:
+    if count >= MIN_HOLE_BYTES:
+        yield count
+    elif count:
+        yield bytes(count)
+
+
+def _zero_runs(block: bytes) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of the block's zero runs that are long inside it or touch one of its ends."""
+    probe_bytes, size = len(_PROBE), len(block)
+    position = 0
+    if size and block[0] == 0:
+        position = _run_end(block, 0)
+        yield 0, position
+    probe = -(-position // probe_bytes) * probe_bytes
+    while probe + probe_bytes <= size:
+        if not block.startswith(_PROBE, probe):
+            probe += probe_bytes
+            continue
+        before = block[max(position, probe - probe_bytes) : probe]
+        start = probe - (len(before) - len(before.rstrip(b"\0")))
+        end = _run_end(block, probe)
+        if end - start >= MIN_HOLE_BYTES or end == size:
+            yield start, end
+        position = end
+        probe = -(-end // probe_bytes) * probe_bytes
+    if position < size and block[-1] == 0:
+        tail = block[max(position, size - 2 * probe_bytes) :]
+        yield size - (len(tail) - len(tail.rstrip(b"\0"))), size
+
+
+def _run_end(block: bytes, start: int) -> int:
+    step = len(_PROBE)
+    while block.startswith(_PROBE, start):
+        start += step
+    rest = block[start : start + step]
+    return start + len(rest) - len(rest.lstrip(b"\0"))

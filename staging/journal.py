@@ -1,0 +1,206 @@
+"""The durable, ordered log of one share: frames as they came, and control records of the appliance.
+
+Promises: what `sync(ticket)` returned for survives a power cut; records keep their order; a torn tail that was never
+acknowledged is cut at open and reported in `dropped_bytes`; bytes that *were* durable and do not check any more raise
+`JournalDamaged`. Concurrent callers of `sync` share one fdatasync. Any thread may call.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.clock import Clock
+from core.digest import Digest
+from core.durable import OS_FILES, AppendFile, FileLayer, make_directories
+from core.framing import read_records, record_parts
+from staging.frame_format import FrameHeader
+from staging.journal_format import (
+    CONTROL,
+    FRAME,
+    HEAD,
+    JournalDamaged,
+    encode_envelope,
+    encode_head,
+)
+from staging.journal_scan import LoggedRecord, Segment, list_segments, logged_record, scan_last_segment
+from staging.protocol import Position
+
+SEGMENT_BYTES = 64 * 1024 * 1024  # a segment is the unit of trimming
+SEGMENT_AGE_NS = 3600 * 1_000_000_000  # a quiet share's segment is closed within the hour all the same
+_REMEMBERED_FRAMES = 4096  # repeats come right after a lost answer, never from far back
+
+
+@dataclass(slots=True)
+class Cursor:
+    """Where a reader of the journal stands: a segment and an offset in it."""
+
+    segment_path: Path | None = None
+    offset: int = 0
+
+
+class Journal:
+    """One share's journal, open for appending."""
+
+    def __init__(self, directory: Path, share_id: bytes, clock: Clock, files: FileLayer = OS_FILES) -> None:
+        """Open or make the journal in `directory`, recovering its tail."""
+        self._directory, self._share_id, self._clock, self._files = directory, share_id, clock, files
+        self._lock = threading.Condition()
+        self._syncing = False
+        self._frame_hashes: OrderedDict[int, Digest] = OrderedDict()
+        self._last_time_ns = 0
+        self._synced_bytes = 0
+        self.dropped_bytes = 0
+        self.position = Position()
+        make_directories(directory, files)
+        segments = list_segments(directory, share_id)
+        if segments:
+            self._recover(segments[-1])
+        else:
+            self._start_segment()
+        self.durable = self.position
+        self._written = self._synced = 0
+
+    def append_frame(self, frame: bytes | memoryview, header: FrameHeader) -> int:
+        """Append a checked frame and return the ticket to sync."""
+        with self._lock:
+            ticket = self._append(FRAME, frame)
+            self._remember(header)
+            return ticket
+
+    def append_control(self, build: Callable[[Position], bytes]) -> int:
+        """Append the control record that `build` makes of the position at which it will stand; return the ticket."""
+        with self._lock:
+            return self._append(CONTROL, build(self.position))
+
+    def sync(self, ticket: int) -> None:
+        """Return when everything up to `ticket` is durable; one caller syncs for all that wait."""
+        with self._lock:
+            while self._synced < ticket and self._syncing:
+                self._lock.wait()
+            if self._synced >= ticket:
+                return
+            self._syncing = True
+            written, position, file, size = self._written, self.position, self._file, self._file.size
+        try:
+            file.sync()
+        except BaseException:
+            with self._lock:
+                self._syncing = False
+                self._lock.notify_all()
+            raise
+        with self._lock:
+            self._syncing = False
+            if file is self._file:
+                self._synced_bytes = max(self._synced_bytes, size)
+            if written > self._synced:
+                self._synced, self.durable = written, position
+            self._lock.notify_all()
+
+    @property
+    def ticket(self) -> int:
+        """Return the ticket of the newest record, for `sync`."""
+        return self._written
+
+    def hash_of(self, first_sequence: int) -> Digest | None:
+        """Return the hash of the recent frame that begins at `first_sequence`, None when it is long ago."""
+        return self._frame_hashes.get(first_sequence)
+
+    def read(self, cursor: Cursor) -> Iterator[LoggedRecord]:
+        """Yield durable records from the cursor on, moving it behind each record before it is yielded."""
+        with self._lock:
+            last_path, last_bytes = self._file.path, self._synced_bytes
+        segments = [s for s in list_segments(self._directory, self._share_id) if s.path <= last_path]
+        for segment in segments:
+            if cursor.segment_path is not None and segment.path < cursor.segment_path:
+                continue
+            start = cursor.offset if segment.path == cursor.segment_path else segment.body_offset
+            limit = last_bytes if segment.path == last_path else segment.path.stat().st_size
+            yield from self._read_segment(segment.path, start, limit, cursor)
+
+    def seek(self, sequence: int) -> Cursor:
+        """Return a cursor at the segment that holds what follows `sequence` (its records up to there come again)."""
+        segments = list_segments(self._directory, self._share_id)
+        before = [segment for segment in segments if segment.start.sequence <= sequence]
+        if not before:
+            raise JournalDamaged(f"the journal in {self._directory} begins behind {sequence}")
+        return Cursor(before[-1].path, before[-1].body_offset)
+
+    def size_bytes(self) -> int:
+        """Return the bytes that the journal's segments hold."""
+        return sum(path.stat().st_size for path in self._directory.glob("*.skj"))
+
+    def close(self) -> None:
+        """Close the segment; may be called twice."""
+        self._file.close()
+
+    def _append(self, record_type: int, payload: bytes | memoryview) -> int:
+        now = max(self._clock.now_ns(), self._last_time_ns)
+        while self._syncing and self._is_full(now):
+            self._lock.wait()  # the file being synced must stay open
+        if self.position != self._segment_start and self._is_full(now):
+            self._roll()
+        envelope = encode_envelope(now, self._synced_bytes)
+        self._file.append(record_parts(record_type, envelope, payload))
+        self._last_time_ns = now
+        self._written += 1
+        return self._written
+
+    def _remember(self, header: FrameHeader) -> None:
+        self.position = Position(header.epoch, header.last_sequence, header.hash)
+        self._frame_hashes[header.first_sequence] = header.hash
+        if len(self._frame_hashes) > _REMEMBERED_FRAMES:
+            self._frame_hashes.popitem(last=False)
+
+    def _is_full(self, now_ns: int) -> bool:
+        return self._file.size >= SEGMENT_BYTES or now_ns - self._segment_opened_ns >= SEGMENT_AGE_NS
+
+    def _roll(self) -> None:
+        """Close the segment (synced, so that tickets up to here are durable) and begin the next."""
+        self._file.sync()
+        self._synced, self.durable = self._written, self.position
+        old = self._file
+        self._start_segment()
+        old.close()
+
+    def _start_segment(self) -> None:
+        path = self._directory / f"{self.position.sequence:020d}.skj"
+        file = AppendFile(path, self._files)
+        file.append(record_parts(HEAD, encode_head(self._share_id, self.position)))
+        file.sync()
+        self._use(file, self.position)
+
+    def _use(self, file: AppendFile, start: Position) -> None:
+        self._file, self._segment_start = file, start
+        self._segment_opened_ns = self._clock.now_ns()
+        self._synced_bytes = file.size
+
+    def _recover(self, segment: Segment) -> None:
+        """Scan the last segment, cut a torn tail, and take up its position."""
+        self.position = segment.start
+        file = AppendFile(segment.path, self._files)
+        scan = scan_last_segment(segment.path, file.size)
+        if scan.end == 0:
+            file.truncate(0)
+            file.append(record_parts(HEAD, encode_head(self._share_id, self.position)))
+        elif scan.end < file.size:
+            self.dropped_bytes = file.size - scan.end
+            file.truncate(scan.end)
+        file.sync()  # what a crash left unsynced is durable before anything is answered from it
+        for record in scan.records:
+            self._last_time_ns = max(self._last_time_ns, record.time_ns)
+            if record.header is not None:
+                self._remember(record.header)
+        self._use(file, segment.start)
+
+    def _read_segment(self, path: Path, start: int, limit: int, cursor: Cursor) -> Iterator[LoggedRecord]:
+        end = start
+        with path.open("rb") as file:
+            for record in read_records(file, start, limit):
+                end = record.end
+                cursor.segment_path, cursor.offset = path, end
+                if record.type != HEAD:
+                    yield logged_record(record)
+        if end < limit:
+            raise JournalDamaged(f"{path} is damaged at byte {end}", remedy="see the runbook: damaged journal")

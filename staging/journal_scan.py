@@ -1,0 +1,101 @@
+"""Reading segments: which there are, what they hold, and whether a tail is torn or damaged."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.framing import HEADER_BYTES, Record, read_record, read_records
+from staging import frame_format
+from staging.frame_format import FrameHeader, read_header
+from staging.journal_format import CONTROL, ENVELOPE_BYTES, FRAME, HEAD, JournalDamaged, decode_envelope, decode_head
+from staging.protocol import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment file, the position behind which it begins, and where its first record after the head stands."""
+
+    path: Path
+    start: Position
+    body_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRecord:
+    """A frame or a control record with the appliance's time; `header` is None for a control record."""
+
+    time_ns: int
+    payload: memoryview
+    header: FrameHeader | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The whole records of a segment and the offset behind the last (0: not even the head is whole)."""
+
+    records: list[LoggedRecord]
+    end: int
+
+
+def list_segments(directory: Path, share_id: bytes) -> list[Segment]:
+    """Return a journal's segments in order; an unfinished newest one (no whole head) takes its place from its name."""
+    segments: list[Segment] = []
+    paths = sorted(directory.glob("*.skj"))
+    for path in paths:
+        with path.open("rb") as file:
+            head = read_record(file, 0)
+        if head is not None and head.type == HEAD:
+            found_id, start = decode_head(head.payload)
+            if found_id != share_id:
+                raise JournalDamaged(f"{path} belongs to another share")
+            segments.append(Segment(path, start, head.end))
+        elif path == paths[-1]:
+            start = _end_of(segments[-1]) if segments else Position()
+            segments.append(Segment(path, start, path.stat().st_size))
+        else:
+            raise JournalDamaged(f"{path} has no readable head", remedy="see the runbook: damaged journal")
+    return segments
+
+
+def logged_record(record: Record) -> LoggedRecord:
+    """Split a record into envelope and payload."""
+    envelope = decode_envelope(record.payload)
+    payload = memoryview(record.payload)[ENVELOPE_BYTES:]
+    if record.type == FRAME:
+        return LoggedRecord(envelope.time_ns, payload, read_header(payload))
+    if record.type == CONTROL:
+        return LoggedRecord(envelope.time_ns, payload, None)
+    raise JournalDamaged(f"a journal record of unknown type {record.type}", remedy="upgrade the appliance")
+
+
+def scan_last_segment(path: Path, size: int) -> Scan:
+    """Read the newest segment up to its last whole record; raise `JournalDamaged` when durable bytes are bad."""
+    records: list[LoggedRecord] = []
+    end = 0
+    with path.open("rb") as file:
+        for record in read_records(file, 0):
+            end = record.end
+            if record.type != HEAD:
+                records.append(logged_record(record))
+    if end < size:
+        _check_torn(path, end)
+    return Scan(records, end)
+
+
+def _check_torn(path: Path, end: int) -> None:
+    """A record behind the bad place that says "this place was durable" proves damage; else it is a torn tail."""
+    data = path.read_bytes()
+    found = data.find(frame_format.MAGIC, end)
+    with path.open("rb") as file:
+        while found >= 0:
+            record = read_record(file, max(found - ENVELOPE_BYTES - HEADER_BYTES, 0))
+            if record is not None and record.type == FRAME and decode_envelope(record.payload).synced_bytes > end:
+                raise JournalDamaged(f"{path} is damaged at byte {end}", remedy="see the runbook: damaged journal")
+            found = data.find(frame_format.MAGIC, found + 1)
+
+
+def _end_of(segment: Segment) -> Position:
+    position = segment.start
+    for record in scan_last_segment(segment.path, segment.path.stat().st_size).records:
+        if record.header is not None:
+            position = Position(record.header.epoch, record.header.last_sequence, record.header.hash)
+    return position

@@ -1,0 +1,101 @@
+"""One share with real journal, store and catalogue below a folder, driven like an agent drives it."""
+
+from pathlib import Path
+
+from core.clock import SystemClock
+from core.digest import ZERO_DIGEST, Digest
+from core.durable import OS_FILES, FileLayer
+from snapshots.catalogue_db import SnapshotRow
+from snapshots.chunk_store import ChunkStore
+from snapshots.share_fold import ShareFold
+from snapshots.tree import TreeView
+from snapshots.view_db import CatalogueReader
+from staging.changes import Change, ContentRef
+from staging.chunk_format import ChunkKind, PackedChunk, address_of, item_parts, pack_chunk
+from staging.chunking import BLOCK_BYTES, cut_blocks
+from staging.frame_format import read_header, seal_frame
+from staging.journal import Journal
+from staging.protocol import Open
+from staging.receiver import ShareReceiver
+from staging.recipe_format import Piece, build_recipe
+
+STORE_ID = bytes(range(16))
+SHARE_ID = bytes(range(16, 32))
+
+
+class ShareRig:
+    """Everything that one share needs; `reopen` is a restart of the appliance."""
+
+    def __init__(self, folder: Path, files: FileLayer = OS_FILES) -> None:
+        self.folder, self.files = folder, files
+        self.epoch = 1
+        self._open()
+
+    def _open(self) -> None:
+        self.store = ChunkStore(self.folder / "packs", self.folder / "index.db", STORE_ID, self.files)
+        self.journal = Journal(self.folder / "journal", SHARE_ID, SystemClock(), self.files)
+        self.fold = ShareFold(self.folder / "share.db", "branch", self.journal, self.store)
+        self.reader = CatalogueReader(self.folder / "share.db", "branch/share", self.store)
+        self.receiver = ShareReceiver(SHARE_ID, "branch", self.journal, self.store, lambda: "session")
+        self.receiver.open(Open(SHARE_ID, self.epoch))
+
+    def close(self) -> None:
+        self.reader.close()
+        self.fold.close()
+        self.journal.close()
+        self.store.close()
+
+    def reopen(self) -> None:
+        self.close()
+        self._open()
+
+    def put(self, data: bytes) -> ContentRef:
+        """Cut a content, put its chunks, return what names it."""
+        chunks: list[PackedChunk] = []
+        pieces = []
+        for run in cut_blocks([data[i : i + BLOCK_BYTES] for i in range(0, len(data), BLOCK_BYTES)]):
+            if isinstance(run, int):
+                pieces.append(Piece(run, ZERO_DIGEST))
+                continue
+            address = address_of(ChunkKind.DATA, run)
+            chunks.append(pack_chunk(ChunkKind.DATA, bytes(run), address))
+            pieces.append(Piece(len(run), address))
+        content, nodes = build_recipe(pieces)
+        body = b"".join(part for chunk in [*chunks, *nodes] for part in item_parts(chunk))
+        self.receiver.chunks(body)
+        return content
+
+    def seal(self, paths: list[bytes], changes: list[Change]) -> bytes:
+        """Return the frame that comes next."""
+        position = self.journal.position
+        return seal_frame(SHARE_ID, self.epoch, position.sequence + 1, position.hash, paths, changes)
+
+    def send(self, paths: list[bytes], changes: list[Change]) -> int:
+        """Send one frame and return the durable sequence."""
+        return self.receiver.frames("session", self.seal(paths, changes)).durable_sequence
+
+    def snapshot(self, label: str = "") -> SnapshotRow:
+        """Take a snapshot."""
+        return self.fold.take_snapshot(label, "command", SystemClock().now_ns())
+
+    def live(self) -> TreeView:
+        """Return the live state, folded."""
+        self.fold.fold_all()
+        return self.reader.view(self.fold.sequence)
+
+
+def listing(view: TreeView) -> dict[bytes, tuple[object, ...]]:
+    """Return what a view shows, in the model's form: kind, attributes, content, target, first name of the node."""
+    found: dict[bytes, tuple[object, ...]] = {}
+    identities: dict[int, bytes] = {}
+    for path, node in view.walk(b""):  # type: ignore[arg-type]
+        first = identities.setdefault(node.id, path)
+        data = view.read(node.content, 0, node.size_bytes + 1)
+        assert len(data) == node.size_bytes
+        found[path] = (node.kind, node.attributes, data, node.target, first)
+    return found
+
+
+def frame_hash_of(frame: bytes) -> Digest:
+    """Return a frame's own hash."""
+    return read_header(frame).hash
