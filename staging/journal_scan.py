@@ -99,3 +99,13 @@ def _end_of(segment: Segment) -> Position:
         if record.header is not None:
             position = Position(record.header.epoch, record.header.last_sequence, record.header.hash)
     return position
+
+
+def read_share_id(directory: Path) -> bytes | None:
+    """Return the id of the share whose journal a directory holds, None when it holds none."""
+    for path in sorted(directory.glob("*.skj")):
+        with path.open("rb") as file:
+            head = read_record(file, 0)
+        if head is not None and head.type == HEAD:
+            return decode_head(head.payload)[0]
+    return None
