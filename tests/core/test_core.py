@@ -44,7 +44,9 @@ def test_times_survive_being_written(time_ns: int) -> None:
     assert parse_time(format_time(time_ns)) == time_ns
 
 
-@pytest.mark.parametrize("text", ["", "now", "2026-11-22", "2026-13-01T00:00:00Z", "2026-11-22T07:00:00", "x2026-11-22T07:00:00Z"])
+@pytest.mark.parametrize(
+    "text", ["", "now", "2026-11-22", "2026-13-01T00:00:00Z", "2026-11-22T07:00:00", "x2026-11-22T07:00:00Z"]
+)
 def test_a_time_needs_a_date_a_clock_time_and_a_zone(text: str) -> None:
     with pytest.raises(TimeUnreadable):
         parse_time(text)

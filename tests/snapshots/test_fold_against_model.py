@@ -44,7 +44,8 @@ attributes = st.builds(
 )
 offsets = st.one_of(st.integers(0, 300), st.integers(60_000, 70_000), st.integers(250_000, 400_000))
 blobs = st.one_of(
-    st.binary(min_size=1, max_size=200), st.builds(lambda byte, size: bytes([byte]) * size, st.integers(0, 3), st.integers(1, 150_000))
+    st.binary(min_size=1, max_size=200),
+    st.builds(lambda byte, size: bytes([byte]) * size, st.integers(0, 3), st.integers(1, 150_000)),
 )
 CONTENTS = [b"", b"small", bytes(range(256)) * 300, bytes(200_000), b"x" * 70_000 + bytes(100_000) + b"y" * 10]
 

@@ -1,0 +1,229 @@
+"""The demo: an appliance, a branch agent, a sample share, a few rounds of edits, snapshots, an export, schedules.
+
+Everything is done with the commands that an operator has, as child processes; the demo only calls them in order. Its folder
+is kept, so that the next run goes on with the same data.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from appliance.credentials import Chance, new_password
+from appliance.sample_share import edit_sample, fill_sample
+from core.clock import Clock
+from core.durable import make_directories, replace_file
+from core.errors import StagekeeperError, TryLater
+
+ACCOUNT = "admin"
+SHARE = "leeds/documents"
+_BRANCH, _NAME = SHARE.split("/")
+_PREFERRED_PORT = 8443
+_ROUNDS = ("07:00", "12:00", "17:30")
+_STOP_SECONDS = 30
+
+Say = Callable[[str], None]
+
+
+class DemoFailed(StagekeeperError):
+    """A step of the demo did not do what it should."""
+
+
+class PortTaken(TryLater):
+    """Something else listens where the demo's appliance was enrolled."""
+
+
+class Demo:
+    """One run of the demo below a folder."""
+
+    def __init__(self, folder: Path, chance: Chance, clock: Clock, say: Say) -> None:
+        """Bind the folder; nothing is done before `begin`."""
+        self.folder, self._chance, self._clock, self._say = folder.absolute(), chance, clock, say
+        self.root = self.folder / "appliance"
+        self.state = self.folder / "agent"
+        self.share = self.folder / "documents"
+        self.cartridges = self.folder / "cartridges"
+        self._children: list[subprocess.Popen[str]] = []
+
+    @property
+    def url(self) -> str:
+        """Return the page's address."""
+        return f"https://127.0.0.1:{(self.folder / 'port').read_text().strip()}"
+
+    @property
+    def password(self) -> str:
+        """Return the admin's password, kept in a file that only its owner can read."""
+        return (self.folder / "admin-password").read_text().strip()
+
+    def begin(self) -> dict[str, Any]:
+        """Make or continue the demo; return what `--json` prints. The appliance serves on return."""
+        is_new = not (self.folder / "ready").exists()
+        self._prepare()
+        self._serve()
+        if is_new:
+            self._first_run()
+        else:
+            self._say("Continuing with the data of the last run")
+            self._look()
+            self._half_day(self._rounds_so_far() + 1, "another round")
+        export = msgspec.json.decode((self.folder / "export.json").read_bytes())
+        return {"url": self.url, "account": ACCOUNT, "password": self.password, "root": str(self.root), "export": export}
+
+    def protect_until(self, wait: Callable[[], None]) -> None:
+        """Run the agent beside the appliance while `wait` blocks."""
+        self._start(["branch", "run", "--state", str(self.state)])
+        wait()
+
+    def end(self) -> None:
+        """Stop agent and appliance cleanly."""
+        for child in reversed(self._children):
+            child.send_signal(signal.SIGTERM)
+            try:
+                child.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        self._children.clear()
+
+    def _prepare(self) -> None:
+        for folder in (self.folder, self.share, self.cartridges):
+            make_directories(folder)
+        if not (self.folder / "admin-password").exists():
+            replace_file(self.folder / "admin-password", (new_password(self._chance) + "\n").encode())
+        if not (self.folder / "port").exists():
+            replace_file(self.folder / "port", f"{_free_port()}\n".encode())
+        if not (self.root / "store-id").exists():
+            self._say("Making the appliance: certificate, databases, account")
+            password_file = str(self.folder / "admin-password")
+            self._command("init", str(self.root), "--admin-password-file", password_file, "--hostname", "localhost")
+        if not (self.folder / "sampled").exists():
+            copied = fill_sample(self.share)
+            self._say(f"Copied {copied} files of this machine into the sample share")
+            replace_file(self.folder / "sampled", b"")
+
+    def _serve(self) -> None:
+        port = int((self.folder / "port").read_text())
+        if not _is_free(port):
+            raise PortTaken(
+                f"127.0.0.1:{port} is in use, and the demo's agent was enrolled there",
+                remedy=f"stop what listens there, or start anew by removing {self.folder}",
+            )
+        server = self._start(["appliance", "serve", "--root", str(self.root), "--listen", f"127.0.0.1:{port}"])
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        if not line.startswith("listening on "):
+            raise DemoFailed(f"the appliance did not start: {line.strip() or 'see above'}", remedy="see the message above")
+
+    def _first_run(self) -> None:
+        if not (self.state / "state.db").exists() or not self._shares():
+            self._enrol()
+        self._say("Laying the first copy of the share")
+        self._look()
+        self._on_root("snapshot", "create", SHARE, "--label", "the first copy")
+        for number, label in enumerate(_ROUNDS, start=1):
+            self._half_day(number, label)
+        self._say("Exporting the newest snapshot to a cartridge")
+        report = self._on_root("export", "run", f"{SHARE}@latest", "--to", str(self.cartridges))
+        replace_file(self.folder / "export.json", msgspec.json.encode(report))
+        self._schedule("twice-a-day", "0 7,12 * * 1-5", "--action", "snapshot")
+        self._schedule("evening-tape", "0 19 * * 1-5", "--action", "export", "--to", str(self.cartridges))
+        replace_file(self.folder / "ready", b"")
+
+    def _enrol(self) -> None:
+        known = {row["name"] for row in self._on_root("branch", "list")["branches"]}
+        name = _BRANCH if _BRANCH not in known else f"{_BRANCH}-{self._chance(3).hex()}"
+        code = self._on_root("branch", "add", name)["code"]
+        self._agent("enroll", self.url, code)
+        self._agent("protect", str(self.share), "--as", _NAME)
+
+    def _half_day(self, number: int, label: str) -> None:
+        done = edit_sample(self.share, number)
+        self._look()
+        self._on_root("snapshot", "create", SHARE, "--label", label)
+        self._say(f"Round {number}: {done}; snapshot “{label}”")
+
+    def _schedule(self, name: str, cron: str, *rest: str) -> None:
+        known = {row["name"] for row in self._on_root("schedule", "list")["schedules"]}
+        if name not in known:
+            self._on_root("schedule", "add", name, "--cron", cron, "--tz", "UTC", "--share", SHARE, *rest)
+
+    def _rounds_so_far(self) -> int:
+        return len(self._on_root("snapshot", "list", SHARE)["snapshots"])
+
+    def _shares(self) -> list[Any]:
+        return list(self._on_root("share", "list")["shares"])
+
+    def _look(self) -> None:
+        self._agent("run", "--once", "--timeout", "300")
+
+    def _on_root(self, *words: str) -> Any:
+        return msgspec.json.decode(self._command(*words, "--root", str(self.root), "--json"))
+
+    def _command(self, *words: str) -> str:
+        return _run([sys.executable, "-m", "appliance", *words])
+
+    def _agent(self, *words: str) -> str:
+        return _run([sys.executable, "-m", "branch", words[0], "--state", str(self.state), *words[1:]])
+
+    def _start(self, words: list[str]) -> "subprocess.Popen[str]":
+        """Start a child in a session of its own, so that Ctrl-C reaches it only through `end`."""
+        child = subprocess.Popen([sys.executable, "-m", *words], stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self._children.append(child)
+        return child
+
+
+def run_demo(folder: Path, leave: bool, clock: Clock, say: Say, show: Callable[[dict[str, Any]], None]) -> None:
+    """Run the demo until Ctrl-C or SIGTERM, or until it is made when `leave` is set."""
+    demo = Demo(folder, secrets.token_bytes, clock, say)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if os.geteuid() != 0:
+        say("Not running as root: owners, trusted attributes and device files cannot be given back in restores")
+    try:
+        show(demo.begin())
+        if not leave:
+            demo.protect_until(_wait_for_signal)
+    except KeyboardInterrupt:
+        say("Stopping")
+    finally:
+        demo.end()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _wait_for_signal() -> None:
+    while True:
+        signal.pause()
+
+
+def _run(words: list[str]) -> str:
+    answer = subprocess.run(words, capture_output=True, text=True, start_new_session=True)
+    if answer.returncode:
+        raise DemoFailed(f"{' '.join(words[2:])}: {answer.stderr.strip()[-2000:]}", remedy="see the message")
+    return answer.stdout
+
+
+def _free_port() -> int:
+    if _is_free(_PREFERRED_PORT):
+        return _PREFERRED_PORT
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

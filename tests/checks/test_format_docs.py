@@ -1,0 +1,57 @@
+"""The golden bytes in docs/formats are what the code writes and reads."""
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from core.digest import ZERO_DIGEST, Digest
+from core.framing import read_records, record_parts
+from snapshots import pack_format
+from staging import chunk_format, journal_format, recipe_format
+from staging.chunk_format import ChunkKind, Form, PackedChunk
+from staging.protocol import Position
+from staging.recipe_format import Piece
+
+FORMATS = Path(__file__).parents[2] / "docs" / "formats"
+SIXTEEN = bytes(range(16))
+
+
+def golden(name: str) -> bytes:
+    found = re.findall(r"```\n([0-9a-f \n]+)```", (FORMATS / name).read_text())
+    assert len(found) == 1
+    return bytes.fromhex(found[0])
+
+
+def test_record() -> None:
+    assert b"".join(record_parts(2, b"hello")) == golden("records.md")
+    (record,) = read_records(io.BytesIO(golden("records.md")), 0)
+    assert (record.type, record.payload) == (2, b"hello")
+
+
+def test_chunk_item() -> None:
+    hello = PackedChunk(ChunkKind.DATA, chunk_format.address_of(ChunkKind.DATA, b"hello"), Form.RAW, 5, b"hello")
+    assert b"".join(chunk_format.item_parts(hello)) == golden("chunks.md")
+    (read,) = chunk_format.read_items(golden("chunks.md"))
+    assert chunk_format.checked_bytes(read) == b"hello"
+
+
+def test_recipe_node() -> None:
+    node = recipe_format.encode_node(0, [Piece(65_536, ZERO_DIGEST)])
+    assert node == golden("recipe.md")
+    assert recipe_format.decode_node(node) == (0, [Piece(65_536, ZERO_DIGEST)])
+
+
+def test_journal_head() -> None:
+    head = journal_format.encode_head(SIXTEEN, Position(1, 2, Digest(bytes(32))))
+    assert head == golden("journal.md")
+    assert journal_format.decode_head(head) == (SIXTEEN, Position(1, 2, ZERO_DIGEST))
+
+
+def test_pack_head() -> None:
+    head = pack_format.encode_head(SIXTEEN, 7)
+    assert head == golden("pack.md")
+    pack_format.check_head(head, SIXTEEN, 7)
+    with pytest.raises(pack_format.PackDamaged):
+        pack_format.check_head(head, SIXTEEN, 8)

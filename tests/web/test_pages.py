@@ -1,0 +1,252 @@
+"""The pages for people and operators: what they say, that names are harmless, that every link leads somewhere."""
+
+import html
+import re
+from urllib.parse import quote_from_bytes
+
+import pytest
+from flask.testing import FlaskClient
+
+from core.errors import Damaged
+from core.relpath import show_path
+from tests.web.conftest import Person, sign_in
+from tests.web.example_shares import BUDGET, HOSTILE_NAMES
+from tests.web.memory_operations import API_TOKEN, MemoryOperations
+from tests.web.memory_shares import MemoryShare, Thing
+from web.app import create_app
+from web.operations import Actor
+from web.settings import WebSettings
+
+OFFICE = "/s/leeds/office/"
+
+
+def text_of(page: str) -> str:
+    """Return what a reader sees, in one line."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", "", page)).split())
+
+
+def links_of(page: str) -> list[str]:
+    return [html.unescape(link) for link in re.findall(r'<a[^>]* href="([^"#][^"]*)"', page)]
+
+
+def test_the_overview_says_how_many_are_protected(oscar: Person, appliance: MemoryOperations) -> None:
+    page = text_of(oscar.client.get("/").text)
+    assert "2 of 2 shares are protected" in page
+    assert "The slowest is 4 seconds behind." in page
+    appliance.shares.shares["leeds/archive"].state = "resync"
+    appliance.shares.shares["leeds/archive"].reason = "a write <b> did not fit"
+    page = text_of(oscar.client.get("/").text)
+    assert "1 of 2 shares is protected" in page
+    assert page.index("Needs comparing") < page.index("Protected")
+    assert "a write <b> did not fit" in page
+
+
+def test_the_overview_of_nothing_says_what_to_do(oscar: Person, appliance: MemoryOperations) -> None:
+    appliance.shares.shares.clear()
+    page = text_of(oscar.client.get("/").text)
+    assert "Nothing is protected yet" in page
+    assert "stagekeeper branch add NAME" in page
+
+
+def test_a_user_sees_folders_and_no_jargon(anna: Person) -> None:
+    for address in ("/", OFFICE, f"{OFFICE}?at=1&path=Finance/2026", f"{OFFICE}versions?path={quote_from_bytes(BUDGET)}"):
+        page = text_of(anna.client.get(address).text).lower()
+        for word in ("snapshot", "chunk", "share", "sequence", "audit"):
+            assert word not in page, (address, word)
+
+
+def test_a_folder_as_it_is_and_as_it_was(anna: Person) -> None:
+    now = text_of(anna.client.get(f"{OFFICE}?path=Finance/2026").text)
+    then = text_of(anna.client.get(f"{OFFICE}?path=Finance/2026&at=10").text)
+    assert "as it is now" in now
+    assert "Old contract.pdf" not in now
+    assert "as it was Thursday 19 November, 12:00 UTC “before the move”" in then
+    assert "Old contract.pdf" in then
+    assert "66 KB" in then
+
+
+def test_an_empty_folder_and_one_that_was_not_there(anna: Person) -> None:
+    assert "This folder is empty." in anna.client.get(f"{OFFICE}?path=Empty").text
+    missing = anna.client.get(f"{OFFICE}?path=Nothing&at=3")
+    assert missing.status_code == 404
+    assert "This folder was not there at that time." in text_of(missing.text)
+    assert anna.client.get(f"{OFFICE}?at=seq:99").status_code == 404
+
+
+def test_the_address_of_a_file_leads_to_its_versions(anna: Person) -> None:
+    answer = anna.client.get(f"{OFFICE}?at=1&path={quote_from_bytes(BUDGET)}")
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"{OFFICE}versions?at=1&path={quote_from_bytes(BUDGET)}")
+
+
+def test_versions_are_told_newest_first(anna: Person) -> None:
+    page = text_of(anna.client.get(f"{OFFICE}versions?path={quote_from_bytes(BUDGET)}").text)
+    assert "4 versions kept, newest first. Times are UTC." in page
+    places = [page.index(word) for word in ("now", "Fri 20 Nov, 11:42", "Wed 18 Nov, 10:31", "12 Nov, 09:10")]
+    assert places == sorted(places)
+    assert "2.9 KB larger" in page
+    assert "in the folder as it was Wed 18 Nov, 12:00 · Thu 19 Nov, 12:00 “before the move”" in page
+
+
+def test_a_deleted_file_can_still_be_taken_back(anna: Person) -> None:
+    page = anna.client.get(f"{OFFICE}versions?path=Finance/2026/Old%20contract.pdf").text
+    assert "was deleted Fri 20 Nov, 16:20 UTC" in text_of(page)
+    downloads = [link for link in links_of(page) if "/download?" in link]
+    assert len(downloads) == 1
+    assert anna.client.get(downloads[0]).data.startswith(b"%PDF")
+
+
+def test_every_version_downloads_its_own_bytes(anna: Person, appliance: MemoryOperations) -> None:
+    page = anna.client.get(f"{OFFICE}versions?path={quote_from_bytes(BUDGET)}").text
+    downloads = [link for link in links_of(page) if "/download?" in link]
+    trees = appliance.shares.shares["leeds/office"].trees
+    expected = [trees[number][BUDGET].content for number in (6, 4, 2, 1)]  # type: ignore[index]
+    assert [anna.client.get(link).data for link in downloads] == expected
+
+
+def test_a_typed_time_is_shown_or_the_nearest_kept(anna: Person) -> None:
+    def jump(time: str) -> str:
+        return anna.client.get(f"{OFFICE}jump?path_base64=RmluYW5jZQ&time={time}").headers["Location"]
+
+    assert jump("2026-11-19T10:15") == f"{OFFICE}?at=2026-11-19T10%3A15%3A00Z&path=Finance"
+    assert jump("2031-01-01T00:00") == f"{OFFICE}?path=Finance"
+    early = jump("2026-11-01T00:00")
+    assert early == f"{OFFICE}?at=1&path=Finance&asked=2026-11-01T00%3A00%3A00Z"
+    assert "Nothing is kept for exactly Sunday 1 November, 00:00 UTC." in text_of(anna.client.get(early).text)
+    assert anna.client.get(f"{OFFICE}jump?time=yesterday").status_code == 400
+
+
+def test_odd_names_are_shown_escaped_and_their_links_work(anna: Person) -> None:
+    page = anna.client.get(f"{OFFICE}?path=Odd%20names").text
+    assert "<img" not in page
+    assert "<svg" not in page
+    assert page.count("<script") == 1
+    assert "\u202e" not in page
+    assert "49.txt" not in page
+    contents = {anna.client.get(link).data for link in links_of(page) if "/download?" in link}
+    assert contents >= {b"content of odd name %d" % number for number in range(len(HOSTILE_NAMES))}
+    for name in HOSTILE_NAMES:
+        assert (
+            f"<bdi>{html.escape(show_path(name), quote=True)}</bdi>".replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in page
+        )
+
+
+def test_odd_names_are_harmless_on_their_own_pages(anna: Person) -> None:
+    for name in HOSTILE_NAMES:
+        page = anna.client.get(f"{OFFICE}versions?path={quote_from_bytes(b'Odd names/' + name, safe='')}")
+        assert page.status_code == 200, name
+        assert page.text.count("<script") == 1, name
+        assert "<img" not in page.text
+        assert "\u202e" not in page.text
+
+
+def test_odd_labels_reasons_and_audit_entries_are_harmless(oscar: Person, appliance: MemoryOperations) -> None:
+    bad = "</td><script>alert(1)</script>\u202e"
+    appliance.shares.shares["leeds/office"].snapshot(appliance.clock.now_ns(), bad)
+    appliance.administration.record(Actor(bad, "user", bad), bad, bad, note=bad, inner={bad: bad})
+    number = len(appliance.shares.shares["leeds/office"].snapshots)
+    for address in ("/audit", "/audit?verify=1", f"{OFFICE}snapshots", f"{OFFICE}?at={number}", OFFICE):
+        page = oscar.client.get(address)
+        assert page.status_code == 200
+        assert page.text.count("<script") == 1, address
+
+
+@pytest.mark.parametrize(
+    "at", ["<script>", '"><img src=x>', "seq:x", "GMT-9999.99.99-99.99.99", "9" * 40, "2026-13-01T00:00:00Z"]
+)
+def test_odd_moments_are_harmless(anna: Person, at: str) -> None:
+    page = anna.client.get(OFFICE, query_string={"at": at})
+    assert page.status_code in (400, 404)
+    assert page.text.count("<script") == 1
+    assert "<img" not in page.text
+
+
+def test_every_link_of_every_page_leads_somewhere(oscar: Person) -> None:
+    seen: set[str] = set()
+    waiting = ["/"]
+    while waiting and len(seen) < 400:
+        address = waiting.pop()
+        if address in seen:
+            continue
+        seen.add(address)
+        answer = oscar.client.get(address)
+        assert answer.status_code in (200, 303), (address, answer.status_code)
+        if answer.mimetype == "text/html":
+            waiting += links_of(answer.text)
+    assert len(seen) > 100
+
+
+def test_a_long_folder_is_paged(appliance: MemoryOperations) -> None:
+    many = MemoryShare("leeds/many")
+    many.change(appliance.clock.now_ns(), {b"%03d \xff" % number: Thing(content=b"x") for number in range(7)})
+    appliance.shares.shares["leeds/many"] = many
+    settings = WebSettings(secure_cookies=False, entries_a_page=3)
+    person = sign_in(create_app(appliance.operations(), settings=settings).test_client(), "oscar")
+    address, names = "/s/leeds/many/", []
+    while address:
+        page = person.client.get(address).text
+        names += re.findall(r"<bdi>(\d{3}) ", page)
+        following = re.search(r'rel="next" href="([^"]+)">Next 3<', page)
+        address = html.unescape(following[1]) if following else ""
+    assert names == [f"{number:03}" for number in range(7)]
+
+
+def test_an_operator_takes_a_snapshot_by_the_form(oscar: Person, appliance: MemoryOperations) -> None:
+    answer = oscar.client.post(f"{OFFICE}snapshots", data={"label": " before lunch ", "csrf_token": oscar.csrf})
+    assert answer.status_code == 303
+    assert appliance.shares.shares["leeds/office"].snapshots[-1].label == "before lunch"
+    assert "before lunch" in oscar.client.get(answer.headers["Location"]).text
+    too_long = oscar.client.post(f"{OFFICE}snapshots", data={"label": "x" * 201, "csrf_token": oscar.csrf})
+    assert too_long.status_code == 400
+
+
+def test_a_user_takes_no_snapshot(anna: Person) -> None:
+    answer = anna.client.post(f"{OFFICE}snapshots", data={"csrf_token": anna.csrf})
+    assert answer.status_code == 403
+    assert "This account may not take snapshots." in answer.text
+
+
+def test_the_audit_page_tells_who_did_what(oscar: Person, appliance: MemoryOperations) -> None:
+    appliance.administration.record(Actor("anna", "user", "10.0.0.9"), "download", "leeds/office/x", bytes=3, first=None)
+    page = text_of(oscar.client.get("/audit").text)
+    assert re.search(r"2026-11-22 07:00:00 anna ?10.0.0.9 download leeds/office/x bytes 3", page)
+    assert "Nothing was changed or removed." in text_of(oscar.client.get("/audit?verify=1").text)
+    assert "There are no earlier records." in oscar.client.get("/audit?before=1").text
+
+
+def test_errors_are_calm_pages(oscar: Person) -> None:
+    missing = oscar.client.get("/nothing")
+    assert missing.status_code == 404
+    assert "There is nothing here" in missing.text
+    wrong = oscar.client.delete("/audit")
+    assert wrong.status_code == 405
+
+
+def test_a_fault_of_ours_is_logged_and_not_shown(
+    oscar: Person, appliance: MemoryOperations, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(actor: Actor) -> None:
+        raise RuntimeError("the secret inside")
+
+    monkeypatch.setattr(appliance.shares, "list_shares", fail)
+    page = oscar.client.get("/?x=\n")
+    program = oscar.client.get("/api/v1/shares", headers={"Authorization": f"Bearer {API_TOKEN}"})
+    assert (page.status_code, program.status_code) == (500, 500)
+    assert "the secret inside" not in page.text + program.text
+    assert "Something went wrong on our side" in page.text
+    assert program.get_json()["error"]["type"] == "fault"
+    assert "the secret inside" in caplog.text
+
+
+def test_damage_is_told_and_not_served(oscar: Person, appliance: MemoryOperations, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*_: object) -> None:
+        raise Damaged("chunk 12 is wrong", remedy="run scrub")
+
+    monkeypatch.setattr(appliance.shares, "open_file", damaged)
+    page = oscar.client.get(f"{OFFICE}download?path=Read%20me%20first.txt")
+    assert page.status_code == 500
+    assert "Run scrub." in page.text
+
+
+def test_pages_work_without_a_trailing_slash_and_for_programs(program: FlaskClient) -> None:
+    assert program.get("/s/leeds/office").status_code == 200
+    assert program.get("/s//leeds/office").status_code == 404

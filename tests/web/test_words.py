@@ -1,0 +1,92 @@
+"""Times, sizes and states in words."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.clock import parse_time
+from web.words import (
+    age_words,
+    ago,
+    count_words,
+    lag_words,
+    size_words,
+    state_words,
+    time_of,
+    to_the_second,
+    when,
+    when_at_length,
+)  # fmt: skip
+
+NOW = parse_time("2026-11-22T07:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("time", "words"),
+    [
+        ("2026-11-22T06:58:59Z", "today 06:58"),
+        ("2026-11-21T17:30:00Z", "yesterday 17:30"),
+        ("2026-11-18T17:30:00+01:00", "Wed 18 Nov, 16:30"),
+        ("2026-10-31T10:00:00Z", "31 Oct, 10:00"),
+        ("2025-10-31T10:00:00Z", "31 Oct 2025, 10:00"),
+        ("2026-11-23T10:00:00Z", "23 Nov, 10:00"),
+        ("1970-01-01T00:00:00Z", "1 Jan 1970, 00:00"),
+    ],
+)
+def test_times_beside_other_times(time: str, words: str) -> None:
+    assert when(parse_time(time), NOW).words == words
+
+
+def test_times_in_headings_and_logs() -> None:
+    said = when_at_length(parse_time("2026-11-19T12:00:00Z"), NOW)
+    assert (said.words, said.exact) == ("Thursday 19 November, 12:00", "2026-11-19T12:00:00Z")
+    assert when_at_length(parse_time("2025-11-19T12:00:07Z"), NOW).words == "Wednesday 19 November 2025, 12:00:07"
+    assert to_the_second(parse_time("2026-11-19T12:00:07.25Z")).words == "2026-11-19 12:00:07"
+    assert to_the_second(None).words == "unknown"
+    assert ago(None, NOW) == ""
+    assert ago(parse_time("2026-11-21T07:00:00Z"), NOW) == "1 day ago"
+
+
+@given(st.integers(-(2**80), 2**80))
+def test_no_file_time_is_too_strange(time_ns: int) -> None:
+    assert when(time_ns, NOW).words
+    assert when_at_length(time_ns, NOW).words
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1.0 KB"),
+        (9_949, "9.9 KB"),
+        (9_950, "10 KB"),
+        (83_412, "83 KB"),
+        (999_499, "999 KB"),
+        (999_500, "1.0 MB"),
+        (1_200_000, "1.2 MB"),
+        (2**62, "4.6 EB"),
+        (10**24, "1,000,000 EB"),
+    ],
+)
+def test_sizes(size: int, words: str) -> None:
+    assert size_words(size) == words
+
+
+def test_counts_and_spans() -> None:
+    assert count_words(45_210, "file") == "45,210 files"
+    assert (age_words(0), age_words(1), age_words(59), age_words(60)) == ("0 seconds", "1 second", "59 seconds", "1 minute")
+    assert (age_words(7200), age_words(86_400 * 3)) == ("2 hours", "3 days")
+    assert (lag_words(0.4), lag_words(4.2)) == ("up to date", "4 seconds behind")
+
+
+def test_states_have_a_word_and_a_shape_of_their_own() -> None:
+    states = [state_words(state) for state in ("stopped", "resync", "mirroring", "good", "odd")]
+    assert len({state.shape for state in states}) == len({state.word for state in states}) == 5
+    assert [state.rank for state in states[:4]] == [0, 1, 2, 3]
+
+
+def test_what_is_no_time_has_none() -> None:
+    assert time_of("yesterday") is None
+    assert time_of(None) is None

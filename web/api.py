@@ -1,0 +1,77 @@
+"""The JSON API under /api/v1: the same nouns as the command line.
+
+    GET    session                                 who asks, and the token that changing requests of a session carry
+    GET    stats · audit?before=&limit= · audit/verify
+    GET    shares · shares/B/S · shares/B/S/snapshots · …/ls · …/entry · …/cat · …/versions
+    POST   shares/B/S/snapshots {label} · shares/B/S/restore {to, at, path | path_base64, overwrite} (lines)
+    GET    branches · users · schedules · schedules/NAME/next?count=
+    POST   branches {name} · branches/B/revoke
+    POST   users {name, role, password, grants} · users/NAME/password {password} | disable | enable | tokens {scope}
+    POST   exports {sources, to, kind} (lines) · exports/stream {sources} (tar)
+    POST   schedules {…} · schedules/NAME/run | enable | disable    DELETE schedules/NAME
+
+`at=` is a moment as behind `@`, empty for now; `path=` percent-encoded bytes, or `path_base64=`; ls and audit take
+`limit=` and `after=` (the `next` of the answer before). Lines are one JSON document each: `{"progress"}`…, then
+`{"result"}` or `{"error"}`. Sessions send `X-CSRF-Token` (or a form's `csrf_token`) with what changes; tokens do not.
+"""
+
+from flask import Blueprint, Flask, Response, request
+
+from web.answers import document, listing
+from web.api_accounts import AccountApi
+from web.api_exports import ExportApi
+from web.api_shares import ShareApi
+from web.authentication import csrf_token, current_actor, current_identity
+from web.operations import Operations
+from web.query import Query
+from web.settings import WebSettings
+
+_DEFAULT_RECORDS = 500
+
+
+class AuditApi:
+    """Views of the session, the figures and the audit log."""
+
+    def __init__(self, operations: Operations, settings: WebSettings) -> None:
+        """Keep what the views ask."""
+        self._operations = operations
+        self._settings = settings
+
+    def blueprint(self) -> Blueprint:
+        """Return the routes."""
+        routes = Blueprint("api_audit", __name__, url_prefix="/api/v1")
+        routes.add_url_rule("/session", view_func=self.session)
+        routes.add_url_rule("/stats", view_func=self.stats)
+        routes.add_url_rule("/audit", view_func=self.list_audit)
+        routes.add_url_rule("/audit/verify", view_func=self.verify_audit)
+        return routes
+
+    def session(self) -> Response:
+        """Answer who asks."""
+        actor = current_actor()
+        identity = current_identity()
+        token = csrf_token(identity.secret) if identity and identity.secret else None
+        return document({"account": actor.account, "role": actor.role, "csrf_token": token})
+
+    def stats(self) -> Response:
+        """Answer the figures of the store."""
+        return document(self._operations.shares.stats(current_actor()))
+
+    def list_audit(self) -> Response:
+        """Answer audit records, newest first; `next` continues it as `after` (or `before`)."""
+        query = Query(request.query_string)
+        limit = query.number("limit", _DEFAULT_RECORDS, self._settings.max_entries_an_answer)
+        records, following = self._operations.administration.list_audit(current_actor(), query.before(), limit)
+        return listing("audit", records, None if following is None else str(following))
+
+    def verify_audit(self) -> Response:
+        """Check the audit log's chain."""
+        return document(self._operations.administration.verify_audit(current_actor()))
+
+
+def add_api(app: Flask, operations: Operations, settings: WebSettings) -> None:
+    """Put the whole API on `app`."""
+    app.register_blueprint(ShareApi(operations.shares, settings).blueprint())
+    app.register_blueprint(AccountApi(operations.administration).blueprint())
+    app.register_blueprint(ExportApi(operations.administration).blueprint())
+    app.register_blueprint(AuditApi(operations, settings).blueprint())

@@ -1,0 +1,269 @@
+"""What the web side asks of the appliance: one Protocol per noun, and the answers as typed values.
+
+The answers' fields are the JSON of the API and of `--json` on the command line, unchanged. The objects are passed in by
+`appliance`; nothing here knows how they work.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from core.relpath import RelPath
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks: an account by session or token, or the owner of the appliance's folder at the command line."""
+
+    account: str
+    role: str  # "owner", "admin", "operator", "auditor", "user"
+    address: str = ""
+
+
+class BranchCode(Struct, frozen=True):
+    name: str
+    code: str
+    expires_at: str
+
+
+class Branch(Struct, frozen=True):
+    name: str
+    state: str  # "waiting", "enrolled", "revoked"
+    enrolled_at: str | None
+    last_seen_at: str | None
+    shares: int
+
+
+class Share(Struct, frozen=True):
+    share: str
+    state: str  # "mirroring", "good", "resync", "stopped"
+    reason: str
+    durable_sequence: int
+    folded_sequence: int
+    lag_seconds: float
+    files: int
+    logical_bytes: int
+    last_snapshot_at: str | None = None  # newest snapshot; shown on the overview
+
+
+class Snapshot(Struct, frozen=True):
+    id: int
+    sequence: int
+    taken_at: str
+    label: str
+    trigger: str  # "command", "schedule", "barrier", "demo"
+    consistency: str  # "crash", "application"
+    state: str  # "folding", "ready"
+
+
+class Entry(Struct, frozen=True, omit_defaults=True):
+    name: str
+    kind: str
+    size_bytes: int
+    mode: str  # four octal digits
+    uid: int
+    gid: int
+    mtime_ns: int
+    target: str | None
+    digest: str | None
+    name_base64: str | None = None  # set when the name is not UTF-8
+
+
+class Version(Struct, frozen=True):
+    sequence: int
+    changed_at: str | None
+    snapshots: list[int]
+    kind: str
+    size_bytes: int
+    mtime_ns: int
+    digest: str | None
+    deleted: bool
+    path: str
+
+
+class NotApplied(Struct, frozen=True):
+    path: str
+    what: str
+    why: str
+
+
+class RestoreReport(Struct, frozen=True):
+    files: int
+    bytes: int
+    not_applied: list[NotApplied]
+
+
+class Stats(Struct, frozen=True):
+    logical_bytes: int
+    stored_bytes: int
+    journal_bytes: int
+    total_bytes: int
+    free_bytes: int
+    chunks: int
+    packs: int
+
+
+class Progress(Struct, frozen=True):
+    """How far a long operation is; `total` is None while unknown."""
+
+    done_bytes: int
+    total_bytes: int | None
+    files: int
+    what: str
+
+
+class Download(Struct, frozen=True):
+    """One file's content as of a moment, in pieces that were checked.
+
+    `size_bytes` is the whole file's, whatever range was asked; `pieces` are the asked bytes and nothing else; `etag`
+    (no quotes) differs whenever the bytes do. A `pieces` with `close()` is closed when the reader goes away.
+    """
+
+    name: bytes
+    size_bytes: int
+    mtime_ns: int
+    etag: str
+    pieces: Iterator[bytes]
+
+
+class Shares(Protocol):
+    """Branches' shares, their snapshots, folders, files and versions. A `moment` is the text behind `@`, or "" for now.
+
+    Every method checks the actor's right (`web.errors.AccessDenied` when it is missing) and raises `core.errors` kinds;
+    downloads and restores are audited. Iterators may be closed before their end when the reader goes away.
+    """
+
+    def list_shares(self, actor: Actor) -> list[Share]: ...
+
+    def share_status(self, actor: Actor, share: str) -> Share: ...
+
+    def create_snapshot(self, actor: Actor, share: str, label: str) -> Snapshot: ...
+
+    def list_snapshots(self, actor: Actor, share: str) -> list[Snapshot]: ...
+
+    def list_folder(
+        self, actor: Actor, share: str, moment: str, path: RelPath, after: bytes, limit: int
+    ) -> tuple[list[Entry], bytes | None]:
+        """Return entries and the name to continue behind, or None at the end."""
+
+    def entry(self, actor: Actor, share: str, moment: str, path: RelPath) -> Entry:
+        """Return what stands at a path, the root (name "", kind "folder") too; raise a `NotFound`."""
+
+    def open_file(self, actor: Actor, share: str, moment: str, path: RelPath, first: int, last: int | None) -> Download:
+        """Open the bytes first..last (inclusive; None = to the end) of a file."""
+
+    def versions(self, actor: Actor, share: str, path: RelPath) -> list[Version]:
+        """Return what stood at a path, newest first; `Version.path` is where it stood then, as `show_path` shows it."""
+
+    def restore(
+        self, actor: Actor, share: str, moment: str, path: RelPath, target: str, overwrite: bool
+    ) -> Iterator[Progress | RestoreReport]:
+        """Restore into a directory of the appliance; the last value is the report."""
+
+    def stats(self, actor: Actor) -> Stats: ...
+
+
+class Administration(Protocol):
+    """Branches, accounts, exports, schedules, audit. Answers are the JSON documents of the API."""
+
+    def add_branch(self, actor: Actor, name: str) -> BranchCode: ...
+
+    def list_branches(self, actor: Actor) -> list[Branch]: ...
+
+    def revoke_branch(self, actor: Actor, name: str) -> Branch: ...
+
+    def run_export(self, actor: Actor, sources: list[str], destination: str, kind: str) -> Iterator[Any]:
+        """Export snapshots (`B/S@M`) to a directory; yields `Progress`, then the report."""
+
+    def stream_export(self, actor: Actor, sources: list[str]) -> Iterator[bytes]:
+        """Stream one tar of the snapshots."""
+
+    def add_schedule(self, actor: Actor, request: dict[str, Any]) -> dict[str, Any]: ...
+
+    def list_schedules(self, actor: Actor) -> list[dict[str, Any]]: ...
+
+    def run_schedule(self, actor: Actor, name: str) -> dict[str, Any]: ...
+
+    def enable_schedule(self, actor: Actor, name: str, enabled: bool) -> dict[str, Any]: ...
+
+    def delete_schedule(self, actor: Actor, name: str) -> None: ...
+
+    def next_runs(self, actor: Actor, name: str, count: int) -> list[str]: ...
+
+    def add_user(self, actor: Actor, name: str, role: str, password: str, grants: list[str]) -> dict[str, Any]: ...
+
+    def list_users(self, actor: Actor) -> list[dict[str, Any]]: ...
+
+    def set_password(self, actor: Actor, name: str, password: str) -> None: ...
+
+    def disable_user(self, actor: Actor, name: str, disabled: bool) -> dict[str, Any]: ...
+
+    def create_token(self, actor: Actor, name: str, scope: str) -> str: ...
+
+    def list_audit(self, actor: Actor, before: int | None, limit: int) -> tuple[list[dict[str, Any]], int | None]:
+        """Return records newest first, and the number to continue before, or None at the end.
+
+        The page shows `sequence`, `at` (RFC 3339), `account`, `address`, `action`, `what`, `outcome` and `details`.
+        """
+
+    def verify_audit(self, actor: Actor) -> dict[str, Any]:
+        """Check the whole chain; `intact` (bool) is the verdict, further keys are shown as they are."""
+
+
+class SignIn(Protocol):
+    """Sessions of people and tokens of programs."""
+
+    def sign_in(self, account: str, password: str, address: str) -> str:
+        """Return a new session's secret; audited and slowed down.
+
+        Raise `web.errors.SignInRefused` for a wrong account or password (which of them is not said), and
+        `web.errors.TooManyAttempts` when it is not even tried.
+        """
+
+    def actor_of_session(self, secret: str, address: str) -> Actor | None: ...
+
+    def actor_of_token(self, token: str, address: str) -> Actor | None: ...
+
+    def sign_out(self, secret: str) -> None: ...
+
+
+class Intake(Protocol):
+    """The agents' side. `branch` is the authenticated branch's name; bodies are bytes as they came, length-checked."""
+
+    def enroll(self, body: bytes, address: str) -> bytes: ...
+
+    def authenticate(self, token: str, address: str) -> str:
+        """Return the branch's name; raise `Refused` for an unknown or revoked one."""
+
+    def open(self, branch: str, share: str, body: bytes) -> bytes: ...
+
+    def frames(self, branch: str, share: str, session: str, body: bytes) -> bytes: ...
+
+    def missing(self, branch: str, share: str, body: bytes) -> bytes: ...
+
+    def chunks(self, branch: str, share: str, session: str, body: bytes) -> bytes: ...
+
+    def tasks(self, branch: str) -> bytes: ...
+
+
+class Health(Protocol):
+    """For `/healthz`, `/readyz` and `/metrics`."""
+
+    def ready(self) -> list[str]:
+        """Return the reasons why data is not taken at the moment; empty when all is well."""
+
+    def metrics(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
+        """Yield (name, help, labels, value); counters' names end in `_total`. No file names: anyone may read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """All that the web side is given."""
+
+    shares: Shares
+    administration: Administration
+    sign_in: SignIn
+    intake: Intake
+    health: Health

@@ -1,0 +1,124 @@
+"""The pages for people: a folder as of any moment, the versions of a file, the download, the jump to a time."""
+
+import re
+from functools import partial
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from core.clock import Clock
+from core.errors import NotFound, Refused
+from core.relpath import ROOT, show_path
+from web.addresses import folder_address, jump_address, snapshots_address, versions_address
+from web.authentication import current_actor
+from web.downloads import Wanted, answer_download
+from web.errors import AccessDenied, RequestUnreadable
+from web.file_rows import breadcrumb, folder_rows, version_rows
+from web.moments import build_strip, nearest_before, resolve_moment
+from web.operations import Shares, Snapshot
+from web.query import Query, encode_token
+from web.rendering import render_page, see_other
+from web.settings import WebSettings
+from web.words import instant, time_of, when_at_length
+
+_TYPED = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?")
+
+
+class FilePages:
+    """Views below /s/BRANCH/SHARE."""
+
+    def __init__(self, shares: Shares, settings: WebSettings, clock: Clock) -> None:
+        """Keep what the views ask."""
+        self._shares = shares
+        self._settings = settings
+        self._clock = clock
+
+    def blueprint(self) -> Blueprint:
+        """Return the routes."""
+        routes = Blueprint("files", __name__, url_prefix="/s/<name:branch>/<name:share>")
+        routes.add_url_rule("/", view_func=self.folder, strict_slashes=False)
+        routes.add_url_rule("/versions", view_func=self.versions)
+        routes.add_url_rule("/download", view_func=self.download)
+        routes.add_url_rule("/jump", view_func=self.jump)
+        return routes
+
+    def folder(self, branch: str, share: str) -> Response:
+        """Show a folder as of a moment; a file leads to its versions."""
+        name, query = f"{branch}/{share}", Query(request.query_string)
+        at, path, after = query.moment(), query.path(), query.after()
+        snapshots = self._shares.list_snapshots(current_actor(), name)
+        try:
+            if path and self._shares.entry(current_actor(), name, at, path).kind != "folder":
+                return see_other(versions_address(name, at, path))
+            limit = self._settings.entries_a_page
+            entries, following = self._shares.list_folder(current_actor(), name, at, path, after, limit)
+        except NotFound as error:
+            return self._page(name, query, snapshots, status=404, missing=error.message)
+        token = encode_token(following) or ""
+        return self._page(
+            name, query, snapshots,
+            rows=folder_rows(name, at, path, entries, self._clock.now_ns()),
+            following=folder_address(name, at, path, token) if token else "",
+            beginning=folder_address(name, at, path) if after else "",
+            page_entries=self._settings.entries_a_page,
+        )  # fmt: skip
+
+    def versions(self, branch: str, share: str) -> Response:
+        """Show all versions of a file, newest first."""
+        name, query = f"{branch}/{share}", Query(request.query_string)
+        path, now_ns = query.path(), self._clock.now_ns()
+        versions = self._shares.versions(current_actor(), name, path)
+        snapshots = self._shares.list_snapshots(current_actor(), name)
+        crumbs = breadcrumb(name, query.moment(), path)
+        return render_page(
+            "versions.html", share=name, name=show_path(path.rpartition(b"/")[2]) or name, crumbs=crumbs[:-1],
+            rows=version_rows(name, path, versions, snapshots, now_ns), back=crumbs[-2] if path else crumbs[0],
+        )  # fmt: skip
+
+    def download(self, branch: str, share: str) -> Response:
+        """Send a file's bytes as of a moment."""
+        query = Query(request.query_string)
+        wanted = Wanted(current_actor(), f"{branch}/{share}", query.moment(), query.path())
+        return answer_download(self._shares, wanted, request)
+
+    def jump(self, branch: str, share: str) -> Response:
+        """Lead to a typed time, or to the last moment kept before it when that very time cannot be shown."""
+        name, query = f"{branch}/{share}", Query(request.query_string)
+        asked = _typed_time(query.text("time"))
+        asked_ns = time_of(asked) or 0
+        if asked_ns >= self._clock.now_ns():
+            return see_other(folder_address(name, "", query.path()))
+        try:
+            self._shares.list_folder(current_actor(), name, asked, ROOT, b"", 1)
+        except AccessDenied:  # only folders below are open to this person: the page itself will tell
+            pass
+        except (NotFound, Refused):
+            found = nearest_before(self._shares.list_snapshots(current_actor(), name), asked_ns)
+            return see_other(folder_address(name, str(found.id) if found else "", query.path(), asked=asked))
+        return see_other(folder_address(name, asked, query.path()))
+
+    def _page(self, share: str, query: Query, snapshots: list[Snapshot], status: int = 200, **values: Any) -> Response:
+        now_ns, path = self._clock.now_ns(), query.path()
+        chosen = resolve_moment(query.moment(), snapshots, now_ns)
+        asked_ns = time_of(query.text("asked"))
+        return render_page(
+            "folder.html", status, share=share, chosen=chosen, crumbs=breadcrumb(share, query.moment(), path),
+            strip=build_strip(snapshots, chosen, now_ns), to_moment=partial(folder_address, share, path=path),
+            jump=jump_address(share), path_token=encode_token(path), typed=_typing_form(chosen.time_ns, now_ns),
+            asked=when_at_length(asked_ns, now_ns) if asked_ns is not None else None,
+            snapshots_page=snapshots_address(share), **values,
+        )  # fmt: skip
+
+
+def _typed_time(text: str) -> str:
+    """Return the RFC 3339 form of what a date field sends (`2026-11-19T12:00`, meant in UTC)."""
+    match = _TYPED.fullmatch(text)
+    asked = f"{match[1]}T{match[2]}{match[3] or ':00'}Z" if match else text
+    if time_of(asked) is None:
+        raise RequestUnreadable("that is not a date and time", remedy="write it like 2026-11-19 12:00")
+    return asked
+
+
+def _typing_form(time_ns: int | None, now_ns: int) -> str:
+    moment = instant(now_ns if time_ns is None else time_ns)
+    return f"{moment:%Y-%m-%dT%H:%M}" if moment else ""
