@@ -88,9 +88,8 @@ def _compare(source: Path, restored: Path) -> None:
 
 def _print(figures: dict[str, object]) -> None:
     results: dict[str, dict[str, list[float]]] = figures["results"]  # type: ignore[assignment]
-    print(
-        f"{figures['files']} files, {int(str(figures['bytes'])) / 1e6:.0f} MB, {figures['cpus']} CPUs, median of {figures['runs']}"
-    )
+    megabytes = int(str(figures["bytes"])) / 1e6
+    print(f"{figures['files']} files, {megabytes:.0f} MB, {figures['cpus']} CPUs, median of {figures['runs']}")
     names = list(results)
     keys = list(results["stagekeeper"])
     print("| | " + " | ".join(names) + " | ours ÷ restic | ours ÷ borg |")

@@ -47,6 +47,15 @@ class CatalogueReader:
         )
         return SnapshotRow(*row) if row else None
 
+    def newest_snapshot(self) -> SnapshotRow | None:
+        """Return the snapshot of the highest sequence."""
+        row = (
+            self.connection()
+            .execute('SELECT id, sequence, taken_ns, label, "trigger", consistency FROM snapshot ORDER BY sequence DESC, id DESC')
+            .fetchone()
+        )
+        return SnapshotRow(*row) if row else None
+
     def time_of(self, sequence: int) -> int | None:
         """Return when the appliance received the change `sequence`, in nanoseconds."""
         row = (

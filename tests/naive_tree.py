@@ -146,9 +146,8 @@ class NaiveTree:
             return
         if there is thing:
             return
-        if there is not None:
-            if (there.kind is Kind.FOLDER) != (thing.kind is Kind.FOLDER) or there.children:
-                raise Misfit
+        if there is not None and ((there.kind is Kind.FOLDER) != (thing.kind is Kind.FOLDER) or there.children):
+            raise Misfit
         del parent.children[name]
         new_parent.children[new_name] = thing
 

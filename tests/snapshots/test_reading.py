@@ -1,0 +1,174 @@
+"""Reading as of a moment: folders page by page, versions of a path, moments, random access."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.clock import NANOSECONDS, format_time
+from core.relpath import ROOT, RelPath
+from snapshots.catalogue_db import SnapshotRow
+from snapshots.history import NeverThere, versions_of
+from snapshots.moments import NoSuchMoment, gmt_token, resolve_moment
+from snapshots.tree import NoSuchPath
+from staging.changes import Attributes, Content, Create, Kind, Mirror, Rename, Unlink
+from tests.share_rig import ShareRig
+
+PLAIN = Attributes(0o644, 0, 0, 0)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> ShareRig:
+    rig = ShareRig(tmp_path)
+    rig.send([b"x"], [Mirror(True), Mirror(False)])
+    return rig
+
+
+def test_a_folder_is_read_page_by_page_in_order_of_bytes(rig: ShareRig) -> None:
+    names = [b"%05d" % n for n in range(2500)] + [b"\xff", b"A", b"a"]
+    rig.send([b"d"], [Create(0, Kind.FOLDER, PLAIN)])
+    rig.send([b"d/" + name for name in names], [Create(n, Kind.FILE, PLAIN) for n in range(len(names))])
+    view = rig.live()
+    found: list[bytes] = []
+    while page := view.list_folder(RelPath(b"d"), found[-1] if found else b"", 700):
+        found += [name for name, _ in page]
+    assert found == sorted(names)
+    assert [path for path, _ in view.walk(RelPath(b"d"))] == [b"d", *[b"d/" + name for name in sorted(names)]]
+
+
+def test_a_read_gives_exactly_the_bytes_that_were_asked(rig: ShareRig) -> None:
+    data = random.Random(1).randbytes(400_000) + bytes(200_000) + b"end"
+    rig.send([b"f"], [Create(0, Kind.FILE, PLAIN, rig.put(data))])
+    view = rig.live()
+    content = view.node_at(RelPath(b"f")).content
+    for offset, length in [(0, 10), (399_990, 100), (500_000, 90_000), (600_000, 99), (600_003, 5), (10**9, 1), (0, 10**9)]:
+        assert view.read(content, offset, length) == data[offset : offset + length]
+    runs = list(view.extents(content))
+    assert sum(run.length for run in runs) == len(data)
+    assert [run.length for run in runs if run.digest is None] == [200_000]
+
+
+def test_what_is_not_there_is_refused_by_name(rig: ShareRig) -> None:
+    rig.send([b"f"], [Create(0, Kind.FILE, PLAIN)])
+    view = rig.live()
+    for path in (b"g", b"f/g"):
+        with pytest.raises(NoSuchPath):
+            view.node_at(RelPath(path))
+    with pytest.raises(NoSuchPath, match="not a folder"):
+        view.list_folder(RelPath(b"f"))
+
+
+def test_versions_follow_a_file_through_renames_deletions_and_new_files(rig: ShareRig) -> None:
+    paths = [b"draft", b"plan", b"folder", b"folder/plan"]
+    contents = [rig.put(b"x" * size) for size in (10, 20, 30, 40)]
+    rig.send(paths, [Create(0, Kind.FILE, PLAIN, contents[0]), Create(2, Kind.FOLDER, PLAIN)])
+    first = rig.snapshot()
+    rig.send(paths, [Rename(0, 1), Content(1, contents[1])])
+    second = rig.snapshot()
+    rig.send(paths, [Content(1, contents[2])])
+    rig.live()
+    found = versions_of(rig.reader, RelPath(b"plan"))
+    assert [(v.state.size if v.state else None, v.snapshots, v.is_live, v.path) for v in found] == [
+        (30, (), True, b"plan"),
+        (20, (second.id,), False, b"plan"),
+        (10, (first.id,), False, b"draft"),
+    ]
+    rig.send(paths, [Unlink(1)])
+    third = rig.snapshot()
+    rig.send(paths, [Create(1, Kind.FILE, PLAIN, contents[3])])
+    rig.live()
+    found = versions_of(rig.reader, RelPath(b"plan"))
+    assert [(v.state.size if v.state else None, v.snapshots) for v in found] == [
+        (40, ()),
+        (None, (third.id,)),
+        (20, (second.id,)),
+    ]
+    assert [v.snapshots for v in versions_of(rig.reader, RelPath(b"draft"))] == [(second.id, third.id), (first.id,)]
+
+
+def test_versions_follow_a_file_when_its_folder_was_renamed(rig: ShareRig) -> None:
+    paths = [b"old", b"old/file", b"new", b"new/file"]
+    rig.send(paths, [Create(0, Kind.FOLDER, PLAIN), Create(1, Kind.FILE, PLAIN, rig.put(b"one"))])
+    first = rig.snapshot()
+    rig.send(paths, [Rename(0, 2), Content(3, rig.put(b"four"))])
+    rig.live()
+    found = versions_of(rig.reader, RelPath(b"new/file"))
+    assert [(v.state.size if v.state else None, v.is_live, v.snapshots) for v in found] == [
+        (4, True, ()),
+        (3, False, (first.id,)),
+    ]
+
+
+def test_a_path_that_never_was_is_refused(rig: ShareRig) -> None:
+    with pytest.raises(NeverThere):
+        versions_of(rig.reader, RelPath(b"nothing"))
+
+
+def test_every_listed_version_can_be_read(rig: ShareRig) -> None:
+    chance = random.Random(3)
+    rig.send([b"f"], [Create(0, Kind.FILE, PLAIN)])
+    sizes: dict[int, int] = {}
+    for _ in range(12):
+        size = chance.randrange(1, 5000)
+        rig.send([b"f"], [Content(0, rig.put(chance.randbytes(size)))])
+        if chance.random() < 0.6:
+            sizes[rig.snapshot().id] = size
+    rig.live()
+    shown = {snapshot: v.state.size for v in versions_of(rig.reader, RelPath(b"f")) if v.state for snapshot in v.snapshots}
+    assert shown == sizes
+
+
+def test_a_long_reader_of_the_live_state_sees_no_later_change(rig: ShareRig) -> None:
+    rig.send([b"a", b"b"], [Create(0, Kind.FILE, PLAIN, rig.put(b"first")), Create(1, Kind.FILE, PLAIN)])
+    rig.fold.fold_all()
+    view = rig.reader.view(rig.fold.raise_fence())
+    rig.send([b"a", b"b"], [Content(0, rig.put(b"second!")), Unlink(1)])
+    rig.fold.fold_all()
+    assert [(path, node.size_bytes) for path, node in view.walk(ROOT)] == [(b"", 0), (b"a", 5), (b"b", 0)]
+
+
+def rows(*taken: tuple[int, int, int]) -> list[SnapshotRow]:
+    return [SnapshotRow(number, sequence, second * NANOSECONDS, "", "command", 1) for number, sequence, second in taken]
+
+
+SHOTS = rows((1, 10, 1_700_000_000), (2, 20, 1_700_003_600), (5, 20, 1_700_007_200))
+
+
+@pytest.mark.parametrize(
+    ("text", "sequence", "snapshot"),
+    [
+        ("", 33, None),
+        ("latest", 20, 5),
+        ("1", 10, 1),
+        ("seq:10", 10, 1),
+        ("seq:20", 20, 5),
+        ("seq:33", 33, None),
+        ("2023-11-14T22:13:20Z", 10, 1),
+        ("2023-11-14T23:13:20+01:00", 10, 1),
+        ("GMT-2023.11.14-23.13.20", 20, 2),
+    ],
+)
+def test_moments_name_a_sequence(text: str, sequence: int, snapshot: int | None) -> None:
+    found = resolve_moment(text, SHOTS, 33)
+    assert (found.sequence, found.snapshot.id if found.snapshot else None) == (sequence, snapshot)
+
+
+@pytest.mark.parametrize("text", ["3", "seq:15", "2023-11-14T22:30:00Z", "yesterday", "GMT-2023.11.14", "latest2", "-1", "seq:x"])
+def test_a_moment_without_a_snapshot_is_refused_with_a_way_out(text: str) -> None:
+    with pytest.raises(NoSuchMoment) as refusal:
+        resolve_moment(text, SHOTS, 33)
+    assert "@" in refusal.value.remedy
+
+
+def test_a_time_between_two_snapshots_names_both_neighbours() -> None:
+    with pytest.raises(NoSuchMoment) as refusal:
+        resolve_moment("2023-11-14T22:30:00Z", SHOTS, 33)
+    assert "@1 " in refusal.value.remedy and "@2 " in refusal.value.remedy and "@5" not in refusal.value.remedy
+
+
+@given(st.integers(0, 4_000_000_000).map(lambda second: second * NANOSECONDS))
+def test_a_gmt_token_and_a_time_mean_the_same_snapshot(time_ns: int) -> None:
+    shots = [SnapshotRow(1, 5, time_ns, "", "", 1)]
+    assert resolve_moment(gmt_token(time_ns), shots, 9) == resolve_moment(format_time(time_ns), shots, 9)
