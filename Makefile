@@ -3,19 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+INSTALLED := .venv-installed
 SCALE ?= small
 ARGS ?=
 
-.PHONY: run test test-long check format bench venv system-packages clean
+.PHONY: run test test-long check format bench installed venv system-packages clean
 
 run: $(STAMP)
 	$(BIN)/stagekeeper demo $(ARGS)
 
-test: $(STAMP) system-packages check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long" $(ARGS)
+test: $(STAMP) system-packages check installed
+	$(BIN)/python -m pytest -n 2 -m "not long" --ignore tests/end_to_end $(ARGS)
+	$(INSTALLED)/bin/python -m pytest -n 2 -m "not long" tests/end_to_end $(ARGS)
 
-test-long: $(STAMP) system-packages
-	$(BIN)/python -m pytest -m "long" $(ARGS)
+test-long: $(STAMP) system-packages installed
+	$(BIN)/python -m pytest -n 2 -m "long" --ignore tests/end_to_end $(ARGS)
+	$(INSTALLED)/bin/python -m pytest -n 2 -m "long" tests/end_to_end $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -36,8 +39,12 @@ $(STAMP): pyproject.toml constraints.txt .ci/make-venv
 	PYTHON="$(PYTHON)" VENV="$(VENV)" sh .ci/make-venv
 	touch $(STAMP)
 
+# What a user gets: not the checkout, but the packages with their templates and static files.
+installed:
+	PYTHON="$(PYTHON)" VENV="$(INSTALLED)" INSTALL=".[dev]" sh .ci/make-venv
+
 system-packages:
 	sh .ci/system-packages
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(INSTALLED) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

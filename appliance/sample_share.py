@@ -21,7 +21,7 @@ def fill_sample(folder: Path) -> int:
         "python": Path(sysconfig.get_paths()["stdlib"]),
         "packages": Path(sysconfig.get_paths()["purelib"]),
     }
-    streams = [((name, root, path) for path in _files(root)) for name, root in sources.items() if root.is_dir()]
+    streams = [_files(name, root) for name, root in sources.items() if root.is_dir()]
     in_turn = (found for found in chain.from_iterable(zip_longest(*streams)) if found is not None)
     total = copied = 0
     for name, root, path in islice(in_turn, 4 * WANTED_FILES):
@@ -57,13 +57,12 @@ def edit_sample(folder: Path, number: int) -> str:
     return "20 files edited, 5 renamed, 5 deleted, a report written, the budget changed"
 
 
-def _files(root: Path) -> Iterator[Path]:
+def _files(name: str, root: Path) -> Iterator[tuple[str, Path, Path]]:
     for parent, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
-        for name in sorted(names):
-            path = Path(parent, name)
+        folders[:] = sorted(folder for folder in folders if folder != "__pycache__")
+        for path in (Path(parent, file_name) for file_name in sorted(names)):
             if path.is_file() and not path.is_symlink() and path.stat().st_size <= _MAX_FILE_BYTES and os.access(path, os.R_OK):
-                yield path
+                yield name, root, path
 
 
 def _add_budget(folder: Path) -> None:

@@ -80,9 +80,7 @@ class MemoryTree:
             extents.append(Extent(offset, len(piece), self.keep(piece)))
         self.extents_file(path, len(data), extents, node_attributes)
 
-    def sparse_file(
-        self, path: bytes, size: int, parts: dict[int, bytes], node_attributes: Attributes | None = None
-    ) -> None:
+    def sparse_file(self, path: bytes, size: int, parts: dict[int, bytes], node_attributes: Attributes | None = None) -> None:
         """Make a file of holes with `parts` (offset → data) between them."""
         extents = []
         position = 0
@@ -95,14 +93,14 @@ class MemoryTree:
             extents.append(Extent(position, size - position, None))
         self.extents_file(path, size, extents, node_attributes)
 
-    def extents_file(
-        self, path: bytes, size: int, extents: list[Extent], node_attributes: Attributes | None = None
-    ) -> None:
+    def extents_file(self, path: bytes, size: int, extents: list[Extent], node_attributes: Attributes | None = None) -> None:
         content: ContentRef = None
         if len(extents) == 1 and extents[0].digest is not None:
             content = Chunk(extents[0].digest, size)
         elif extents:
-            address = derived_digest("test recipe", *(struct.pack("<QQ", e.offset, e.length) + (e.digest or b"") for e in extents))
+            address = derived_digest(
+                "test recipe", *(struct.pack("<QQ", e.offset, e.length) + (e.digest or b"") for e in extents)
+            )
             self._recipes[address] = extents
             content = Recipe(address, size)
         self._put(path, Kind.FILE, node_attributes or attributes(), size_bytes=size, content=content)
@@ -135,9 +133,7 @@ class MemoryTree:
         self._nodes[RelPath(path)] = node
 
 
-def attributes(
-    mode: int = 0o640, uid: int = 1001, gid: int = 1002, mtime_ns: int = NOON, **more: object
-) -> Attributes:
+def attributes(mode: int = 0o640, uid: int = 1001, gid: int = 1002, mtime_ns: int = NOON, **more: object) -> Attributes:
     """Return attributes with plain values where none are given."""
     return Attributes(mode, uid, gid, mtime_ns, **more)  # type: ignore[arg-type]
 

@@ -67,7 +67,9 @@ def restore(archive: Path, into: Path, locale: str = "C.UTF-8") -> str:
     assert os.geteuid() == 0, "owners, devices and trusted attributes are only restored by root"
     into.mkdir(exist_ok=True)
     command = RESTORE.replace(" A ", f" '{archive}' ")
-    done = subprocess.run(["sh", "-c", command], cwd=into, env={"PATH": os.environ["PATH"], "LC_ALL": locale}, capture_output=True)
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=into, env={"PATH": os.environ["PATH"], "LC_ALL": locale}, capture_output=True
+    )
     assert done.returncode == 0, done.stderr[-2000:].decode(errors="replace")
     harmless = "Ignoring unknown extended header keyword 'hdrcharset'"
     lines = done.stderr.decode(errors="replace").splitlines()

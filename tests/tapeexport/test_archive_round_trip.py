@@ -81,7 +81,13 @@ def test_the_index_names_every_member_with_its_place(tmp_path: Path) -> None:
     _, archive = export(tmp_path, tree)
     lines = (tmp_path / "SK0001L9.index.jsonl").read_bytes().splitlines()
     entries = [msgspec.json.decode(line, type=IndexEntry) for line in lines[1:-1]]
-    assert [entry_path(entry) for entry in entries] == [b"b/s", b"b/s/odd\xff", b"b/s/plain", b"b/s/zlink", b".cartridge/RESTORE.txt"]
+    assert [entry_path(entry) for entry in entries] == [
+        b"b/s",
+        b"b/s/odd\xff",
+        b"b/s/plain",
+        b"b/s/zlink",
+        b".cartridge/RESTORE.txt",
+    ]
     assert entries[1].path == "b/s/odd\\xff"
     assert entries[3].target == "b/s/plain"
     position = entries[0].extents[0].offset

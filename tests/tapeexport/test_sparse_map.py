@@ -1,5 +1,7 @@
 """Sparse maps: what is stored, and the rules that GNU tar's reader needs."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +30,7 @@ def size_of(extents: list[Extent]) -> int:
 def test_all_data_is_stored_and_nothing_overlaps(extents: list[Extent]) -> None:
     stored = list(stored_runs(extents, size_of(extents)))
     assert [run for run in stored if run.digest] == [extent for extent in extents if extent.digest]
-    for before, after in zip(stored, stored[1:], strict=False):
+    for before, after in pairwise(stored):
         assert before.offset + before.length <= after.offset
     holes = [extent for extent in extents if not extent.digest]
     for run in stored:

@@ -1,0 +1,1 @@
+"""The command line, a module for each noun. Commands ask the API and show what it answers; they decide nothing."""

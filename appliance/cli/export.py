@@ -1,0 +1,48 @@
+"""`stagekeeper export`: static snapshots to cartridges."""
+
+import os
+from typing import Any
+
+import click
+
+from appliance.cli.call import Call, with_call
+from appliance.cli.failures import DAMAGED, DIFFERENT
+from appliance.cli.printing import count, print_table, say, size, write_raw
+
+
+@click.group()
+def export() -> None:
+    """Exports to cartridges: run."""
+
+
+@export.command()
+@click.argument("sources", nargs=-1, required=True, metavar="B/S[@M]…")
+@click.option("--to", "target", required=True, metavar="DIR|-", help="Where cartridges are written; - streams one tar.")
+@click.option("--kind", type=click.Choice(["full", "differential", "incremental"]), default="full")
+@with_call
+def run(call: Call, sources: tuple[str, ...], target: str, kind: str) -> int | None:
+    """Export snapshots, read them back, and report."""
+    if target == "-":
+        _stream(call, list(sources))
+        return None
+    body = {"sources": list(sources), "to": os.path.abspath(target), "kind": kind}
+    with call.console() as console, call.progress() as on_progress:
+        report = console.follow("exports", body, on_progress)
+    call.show(report, _print_report)
+    if not report["verified"]:
+        return DAMAGED
+    return DIFFERENT if report.get("not_exported") else None
+
+
+def _stream(call: Call, sources: list[str]) -> None:
+    with call.console() as console:
+        write_raw(console.pieces("POST", "exports/stream", body={"sources": sources}))
+
+
+def _print_report(report: Any) -> None:
+    verified = "read back and verified" if report["verified"] else "NOT VERIFIED"
+    say(f"Set {report['set']}: {count(report['members'], 'member')}, {size(report['bytes'])}, {verified}")
+    rows = ((row["sequence"], row["barcode"], size(row["size_bytes"]), row["path"]) for row in report["cartridges"])
+    print_table(("sequence", "barcode", "size", "path"), rows, numbers=("sequence", "size"))
+    for row in report.get("not_exported", []):
+        say("not exported: " + ", ".join(f"{name} {value}" for name, value in row.items()))

@@ -1,0 +1,83 @@
+"""The program `stagekeeper`: all commands, and how each of them ends."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from appliance.cli.audit import audit
+from appliance.cli.branch import branch
+from appliance.cli.call import Setup
+from appliance.cli.demo import demo
+from appliance.cli.export import export
+from appliance.cli.failures import (
+    DONE,
+    FAULT,
+    INTERRUPTED,
+    TRY_LATER,
+    USAGE,
+    error_document,
+    exit_code,
+    print_error,
+)
+from appliance.cli.files import cat, ls, restore, versions
+from appliance.cli.schedule import schedule
+from appliance.cli.service import PROGRAM, completion, init, serve
+from appliance.cli.share import share, snapshot, stats
+from appliance.cli.user import user
+from appliance.console import ApiError
+from appliance.parts import make_parts as open_parts
+from appliance.settings import read_environment
+from appliance.wiring import PartsFactory
+from core.errors import StagekeeperError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def stagekeeper() -> None:
+    """Stagekeeper, the backup staging appliance."""
+
+
+for command in (init, serve, demo, branch, user, share, snapshot, ls, cat, versions, restore, export, schedule, audit, stats):
+    stagekeeper.add_command(command)
+stagekeeper.add_command(completion)
+
+
+def main(arguments: Sequence[str] | None = None, make_parts: PartsFactory = open_parts) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    setup = Setup(read_environment(), make_parts)
+    try:
+        code = stagekeeper.main(words, prog_name=PROGRAM, standalone_mode=False, obj=setup)
+        sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except click.ClickException as error:
+        return _usage(error, as_json)
+    except (StagekeeperError, ApiError) as error:
+        print_error(error_document(error), as_json)
+        return exit_code(error)
+    except BrokenPipeError:
+        return _reader_gone(words)
+    except OSError as error:
+        print_error({"type": "fault", "message": f"{error}", "remedy": "see what is wrong with it"}, as_json)
+        return FAULT
+    return code if isinstance(code, int) else DONE
+
+
+def _usage(error: click.ClickException, as_json: bool) -> int:
+    if as_json:
+        remedy = f"see `{PROGRAM} --help`"
+        print_error({"type": "usage", "message": error.format_message(), "remedy": remedy}, True)
+    else:
+        error.show()
+    return USAGE
+
+
+def _reader_gone(words: Sequence[str]) -> int:
+    """End quietly when whoever reads our output has enough; an archive that nobody took is not done, though."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
+    return TRY_LATER if words[:1] == ["export"] else DONE

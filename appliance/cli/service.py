@@ -1,0 +1,71 @@
+"""`stagekeeper init`, `serve` and `completion`: making an appliance, running it, and typing less."""
+
+import secrets
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+from click.shell_completion import get_completion_class
+
+from appliance.cli.call import Call, with_call
+from appliance.cli.printing import say
+from appliance.cli.user import choose_password
+from appliance.founding import FIRST_ACCOUNT, found_appliance
+from appliance.server import serve as serve_until_stopped
+from appliance.wiring import Certificate, open_appliance
+from core.clock import SystemClock
+
+PROGRAM = "stagekeeper"
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="ROOT", required=False)
+@click.option("--admin-password-file", type=click.Path(path_type=Path, allow_dash=True), metavar="F",
+              help="Take the password of the account admin from the first line of F; else one is generated.")  # fmt: skip
+@click.option("--hostname", "hostnames", multiple=True, metavar="H", help="A name for the certificate; may be repeated.")
+@with_call
+def init(call: Call, folder: Path | None, admin_password_file: Path | None, hostnames: tuple[str, ...]) -> None:
+    """Make an appliance in an empty folder, with the account admin and a certificate of its own."""
+    password, generated = choose_password(admin_password_file)
+    founded = found_appliance(folder or call.root, list(hostnames), password, SystemClock(), secrets.token_bytes)
+    answer = {"root": str(founded.root.path), "account": FIRST_ACCOUNT, "fingerprint": founded.fingerprint}
+
+    def show(_: object) -> None:
+        say(f"Made an appliance in {founded.root.path}")
+        say(f"Certificate fingerprint (SHA-256): {founded.fingerprint}")
+        if generated:
+            say(f"Account {FIRST_ACCOUNT}, generated password, shown this once: {password}")
+        say(f"Start it: {PROGRAM} serve --root {founded.root.path}")
+
+    call.show({**answer, "password": password} if generated else answer, show)
+
+
+@click.command()
+@click.option("--listen", metavar="HOST:PORT", help="Where to listen; port 0 takes any free one.")
+@click.option("--cert", type=click.Path(path_type=Path), metavar="F", help="PEM certificate in place of our own.")
+@click.option("--key", type=click.Path(path_type=Path), metavar="F", help="Its key, when it is not in the same file.")
+@with_call
+def serve(call: Call, listen: str | None, cert: Path | None, key: Path | None) -> None:
+    """Serve until SIGTERM."""
+    if key is not None and cert is None:
+        raise click.UsageError("--key needs --cert")
+    certificate = None if cert is None else Certificate(cert.absolute(), (key or cert).absolute())
+
+    def announce(address: str) -> None:
+        sys.stdout.write(f"listening on {address}\n")
+        sys.stdout.flush()
+
+    with ExitStack() as stack:
+        appliance = open_appliance(call.root, call.setup.environment, call.setup.make_parts, stack, certificate=certificate)
+        serve_until_stopped(appliance, listen or appliance.plumbing.settings.server.listen, announce)
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the script that completes commands in a shell; put it where the shell looks for such."""
+    kind = get_completion_class(shell)
+    assert kind is not None  # click knows all three
+    click.echo(kind(context.find_root().command, {}, PROGRAM, f"_{PROGRAM.upper()}_COMPLETE").source())

@@ -1,0 +1,90 @@
+"""`stagekeeper share`, `snapshot` and `stats`: what is protected, and how well."""
+
+from typing import Any
+
+import click
+
+from appliance.cli.call import Call, split_moment, with_call
+from appliance.cli.printing import count, local_time, print_facts, print_table, say, size
+
+
+@click.group()
+def share() -> None:
+    """Shares: list, status."""
+
+
+@share.command("list")
+@with_call
+def list_shares(call: Call) -> None:
+    """List all shares."""
+
+    def show(found: Any) -> None:
+        rows = (
+            (row["share"], row["state"], f"{row['lag_seconds']:.0f} s", row["files"], size(row["logical_bytes"]))
+            for row in found["shares"]
+        )
+        print_table(("share", "state", "lag", "files", "size"), rows, numbers=("lag", "files", "size"))
+
+    with call.console() as console:
+        call.show(console.ask_all("shares", "shares"), show)
+
+
+@share.command()
+@click.argument("name", metavar="B/S")
+@with_call
+def status(call: Call, name: str) -> None:
+    """Show the state of one share."""
+
+    def show(row: Any) -> None:
+        facts = {key: value for key, value in row.items() if key not in ("logical_bytes", "reason")}
+        print_facts({**facts, "logical_bytes": size(row["logical_bytes"]), "reason": row["reason"]})
+
+    with call.console() as console:
+        call.show(console.ask("GET", f"shares/{split_moment(name)[0]}"), show)
+
+
+@click.group()
+def snapshot() -> None:
+    """Snapshots: create, list."""
+
+
+@snapshot.command()
+@click.argument("name", metavar="B/S")
+@click.option("--label", default="", help="What the snapshot is to be known by.")
+@with_call
+def create(call: Call, name: str, label: str) -> None:
+    """Take a snapshot now."""
+    with call.console() as console:
+        taken = console.ask("POST", f"shares/{split_moment(name)[0]}/snapshots", body={"label": label})
+        call.show(taken, lambda row: say(f"Snapshot {row['id']} of {name} at sequence {row['sequence']}, {row['state']}"))
+
+
+@snapshot.command("list")
+@click.argument("name", metavar="B/S")
+@with_call
+def list_snapshots(call: Call, name: str) -> None:
+    """List the snapshots of a share by sequence."""
+
+    def show(found: Any) -> None:
+        rows = (
+            (row["id"], row["sequence"], local_time(row["taken_at"]), row["label"], row["trigger"], row["state"])
+            for row in found["snapshots"]
+        )
+        print_table(("id", "sequence", "taken", "label", "trigger", "state"), rows, numbers=("id", "sequence"))
+
+    with call.console() as console:
+        call.show(console.ask_all(f"shares/{split_moment(name)[0]}/snapshots", "snapshots"), show)
+
+
+@click.command()
+@with_call
+def stats(call: Call) -> None:
+    """Show how much is protected, and what it takes."""
+
+    def show(row: Any) -> None:
+        facts: dict[str, object] = {name: size(value) for name, value in row.items() if name.endswith("_bytes")}
+        print_facts(facts)
+        say(f"{count(row['chunks'], 'chunk')} in {count(row['packs'], 'pack')}")
+
+    with call.console() as console:
+        call.show(console.ask("GET", "stats"), show)

@@ -1,0 +1,38 @@
+"""Making a new appliance: folder, certificate, database, first account; the marker that makes it a store comes last."""
+
+import os
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.accounts import Accounts
+from appliance.appliance_db import ApplianceDatabase
+from appliance.audit import AuditLog
+from appliance.certificates import CERTIFICATE_FILE, fingerprint, write_certificate
+from appliance.credentials import Chance, check_new_password
+from appliance.gates import owner_actor
+from appliance.root import STORE_ID_BYTES, Root, finish_root, init_root
+from core.clock import Clock
+
+FIRST_ACCOUNT = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Founded:
+    """A new appliance."""
+
+    root: Root
+    fingerprint: str
+
+
+def found_appliance(path: Path, hostnames: list[str], password: str, clock: Clock, chance: Chance) -> Founded:
+    """Make an appliance with the account `admin`; raise `RootOccupied` or `PasswordRefused` before anything is made."""
+    check_new_password(password)
+    root = init_root(Path(os.path.abspath(path)), chance(STORE_ID_BYTES))
+    write_certificate(root.tls, hostnames, clock.now_ns())
+    with closing(ApplianceDatabase(root.db / "appliance.db")) as database:
+        Accounts(database, clock, chance).add(FIRST_ACCOUNT, "admin", password, [])
+    with closing(AuditLog(root.audit, root.store_id, clock)) as audit:
+        audit.record(owner_actor(os.getuid()), "appliance.init", str(root.path))
+    finish_root(root)
+    return Founded(root, fingerprint(root.tls / CERTIFICATE_FILE))

@@ -1,0 +1,41 @@
+"""Whether data is taken, and the figures for monitoring. Implements `web.operations.Health`."""
+
+import os
+from collections.abc import Iterator
+
+from appliance.fold_worker import FoldWorker
+from appliance.vault import Vault
+
+_LOW_SPACE_BYTES = 256 * 1024 * 1024  # below this packs, journals and WAL files may fail at any write
+
+
+class HealthDesk:
+    """Looks at the vault and the fold."""
+
+    def __init__(self, vault: Vault, worker: FoldWorker) -> None:
+        """Bind the parts."""
+        self._vault, self._worker = vault, worker
+
+    def ready(self) -> list[str]:
+        """Return why data is not taken, or not folded, at the moment; empty when all is well."""
+        reasons = [f"{share} is not folded: {why}" for share, why in sorted(self._worker.failures.items())]
+        space = os.statvfs(self._vault.root.path)
+        if space.f_bavail * space.f_frsize < _LOW_SPACE_BYTES:
+            reasons.append("the disk of the store is almost full")
+        return reasons
+
+    def metrics(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
+        """Yield (name, help, labels, value)."""
+        space = os.statvfs(self._vault.root.path)
+        yield "stagekeeper_free_bytes", "Free bytes on the disk of the store", {}, space.f_bavail * space.f_frsize
+        chunks, packs = self._vault.store.counts()
+        yield "stagekeeper_chunks", "Chunks in the store", {}, chunks
+        yield "stagekeeper_packs", "Packs in the store", {}, packs
+        for share in self._vault.opened():
+            labels = {"share": share.name}
+            durable, folded = share.journal.durable.sequence, share.fold.sequence
+            files, logical_bytes = share.fold.totals
+            yield "stagekeeper_durable_sequence", "Last change that is durable", labels, durable
+            yield "stagekeeper_folded_sequence", "Last change that is folded", labels, folded
+            yield "stagekeeper_files", "Files in the live state", labels, files
+            yield "stagekeeper_logical_bytes", "Bytes of the live state", labels, logical_bytes

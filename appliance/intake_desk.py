@@ -1,0 +1,101 @@
+"""The agents' side of the appliance: enrolment, sessions, frames, chunks. Implements `web.operations.Intake`."""
+
+from typing import TypeVar
+
+import msgspec
+
+from appliance.branches import Branches
+from appliance.enrolment import EnrolmentDesk
+from appliance.fold_worker import FoldWorker
+from appliance.names import check_name
+from appliance.vault import OpenShare, ShareNotFound, Vault
+from core.errors import Refused
+from staging.protocol import Open
+from staging.receiver import POLL_SECONDS
+
+_Form = TypeVar("_Form")
+_encode = msgspec.json.Encoder().encode
+
+
+class MessageUnreadable(Refused):
+    """A message of an agent does not have the form that the protocol gives it."""
+
+
+class ShareUnknown(Refused):
+    """An agent talks about a share that was never opened here."""
+
+
+class EnrollRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an agent sends to enrol."""
+
+    token: str
+    host: str = ""
+
+
+class IntakeDesk:
+    """The operations of agents."""
+
+    def __init__(self, vault: Vault, worker: FoldWorker, branches: Branches, enrolment: EnrolmentDesk) -> None:
+        """Bind the parts."""
+        self._vault, self._worker, self._branches, self._enrolment = vault, worker, branches, enrolment
+
+    def enroll(self, body: bytes, address: str) -> bytes:
+        """Trade a one-time code for the branch's credential."""
+        request = _decode(body, EnrollRequest)
+        enrolled = self._enrolment.enroll(request.token, address)
+        return _encode({"branch": enrolled.branch, "token": enrolled.token})
+
+    def authenticate(self, token: str, address: str) -> str:
+        """Return the branch's name; raise for an unknown or revoked one."""
+        return self._branches.authenticate(token)
+
+    def open(self, branch: str, share: str, body: bytes) -> bytes:
+        """Begin a session; a share that is opened for the first time comes to exist."""
+        message = _decode(body, Open)
+        name = f"{branch}/{check_name('share', share)}"
+        try:
+            opened = self._vault.share(name)
+        except ShareNotFound:
+            if message.epoch != 1:
+                raise _unknown(name) from None
+            opened = self._vault.register(name, message.share_id)
+        return _encode(opened.receiver.open(message))
+
+    def frames(self, branch: str, share: str, session: str, body: bytes) -> bytes:
+        """Take frames; durable on return."""
+        opened = self._share(branch, share)
+        try:
+            return _encode(opened.receiver.frames(session, body))
+        finally:
+            self._worker.notify(opened.name)
+
+    def missing(self, branch: str, share: str, body: bytes) -> bytes:
+        """Answer which chunks should be put."""
+        return self._share(branch, share).receiver.missing(body)
+
+    def chunks(self, branch: str, share: str, session: str, body: bytes) -> bytes:
+        """Keep chunks; durable on return."""
+        self._share(branch, share).receiver.chunks(body)
+        return b"{}"
+
+    def tasks(self, branch: str) -> bytes:
+        """Return what the branch is to do: nothing yet, and when to ask again."""
+        return _encode({"tasks": [], "poll_seconds": POLL_SECONDS})
+
+    def _share(self, branch: str, share: str) -> OpenShare:
+        name = f"{branch}/{check_name('share', share)}"
+        try:
+            return self._vault.share(name)
+        except ShareNotFound:
+            raise _unknown(name) from None
+
+
+def _unknown(name: str) -> ShareUnknown:
+    return ShareUnknown(f"share {name} is not known here", remedy="open a session first; protect the folder with the agent")
+
+
+def _decode(body: bytes, form: type[_Form]) -> _Form:
+    try:
+        return msgspec.json.decode(body, type=form)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MessageUnreadable(f"a message cannot be read: {error}", remedy="upgrade the agent or the appliance") from error

@@ -1,0 +1,39 @@
+"""Makes the parts that hold data, from the plumbing: vault, fold, and the desks around them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from appliance.fold_worker import FoldWorker
+from appliance.health_desk import HealthDesk
+from appliance.intake_desk import IntakeDesk
+from appliance.rights import Action
+from appliance.share_desk import ShareDesk
+from appliance.tape_exporter import TapeExporter
+from appliance.vault import Vault
+from appliance.wiring import Parts, Plumbing
+from tapeexport.export_report import SnapshotSource
+from web.operations import Actor
+
+
+def make_parts(plumbing: Plumbing) -> Parts:
+    """Open the vault and everything that works on it."""
+    vault = Vault(plumbing.root, plumbing.clock, plumbing.chance)
+    worker = FoldWorker(vault)
+    desk = ShareDesk(vault, worker, plumbing.rights, plumbing.audit)
+
+    @contextmanager
+    def open_source(actor: Actor, source: str) -> Iterator[SnapshotSource]:
+        share, _, moment = source.partition("@")
+        plumbing.rights.check_path(actor, Action.EXPORT, share)
+        view, row = desk.static_source(share, moment)
+        yield SnapshotSource(view, row.id, row.label, row.taken_ns)
+
+    exporter = TapeExporter(open_source, plumbing.root.db / "inventory.db", plumbing.clock)
+    exporter.recover()
+
+    def close() -> None:
+        worker.stop()
+        vault.close()
+
+    intake = IntakeDesk(vault, worker, plumbing.branches, plumbing.enrolment)
+    return Parts(desk, intake, HealthDesk(vault, worker), exporter, worker.start, close)

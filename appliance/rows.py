@@ -1,0 +1,58 @@
+"""Stored values as the answers of the API: snapshots, entries, versions."""
+
+import base64
+
+from core.clock import format_time
+from core.digest import format_digest
+from core.relpath import is_text, show_path
+from snapshots.catalogue_db import SnapshotRow
+from snapshots.history import PathVersion
+from snapshots.tree import Node
+from staging.changes import Consistency
+from web.operations import Entry, Snapshot, Version
+
+
+def snapshot_of(row: SnapshotRow, folded_sequence: int) -> Snapshot:
+    """Return a snapshot as answered."""
+    state = "ready" if row.sequence <= folded_sequence else "folding"
+    consistency = Consistency(row.consistency).name.lower()
+    return Snapshot(row.id, row.sequence, format_time(row.taken_ns), row.label, row.trigger, consistency, state)
+
+
+def kind_word(kind: object) -> str:
+    """Return a kind as answered, like `character-device`."""
+    return str(getattr(kind, "name", kind)).lower().replace("_", "-")
+
+
+def entry_of(name: bytes, node: Node) -> Entry:
+    """Return one line of a folder as answered."""
+    attributes = node.attributes
+    return Entry(
+        name=show_path(name),
+        kind=kind_word(node.kind),
+        size_bytes=node.size_bytes,
+        mode=f"{attributes.mode:04o}",
+        uid=attributes.uid,
+        gid=attributes.gid,
+        mtime_ns=attributes.mtime_ns,
+        target=show_path(node.target) if node.target else None,
+        digest=format_digest(node.digest) if node.digest is not None else None,
+        name_base64=None if is_text(name) else base64.b64encode(name).decode(),
+    )
+
+
+def version_of(version: PathVersion, time_ns: int | None) -> Version:
+    """Return one version of a path as answered."""
+    state = version.state
+    digest = state.content.digest if state is not None and state.content is not None else None
+    return Version(
+        sequence=version.sequence,
+        changed_at=format_time(time_ns) if time_ns is not None else None,
+        snapshots=list(version.snapshots),
+        kind=kind_word(state.kind) if state is not None else "deleted",
+        size_bytes=state.size if state is not None else 0,
+        mtime_ns=state.attributes.mtime_ns if state is not None else 0,
+        digest=format_digest(digest) if digest is not None else None,
+        deleted=state is None,
+        path=show_path(version.path),
+    )

@@ -1,0 +1,149 @@
+"""The serving process: HTTPS for the network, the control socket for the command line, schedules by the clock.
+
+Ready means that both listen. SIGTERM or SIGINT ends it: no new connections, answers under way broken off after
+`stop_seconds`, schedules' runs interrupted between two steps, then everything is closed and the process ends with 0.
+"""
+
+import logging
+import os
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from appliance import control_socket
+from appliance.connections import LimitedServer, TlsAdapter
+from appliance.gates import network_gate, owner_gate, stopping_gate
+from appliance.settings import ServerSettings
+from appliance.wiring import Appliance, Certificate
+from core.errors import Refused, TryLater
+
+_LOG = logging.getLogger("stagekeeper.server")
+_CONTROL_THREADS = 8
+_OWN_DESCRIPTORS = 512  # for packs, journals and databases, beside the connections
+
+
+class AddressUnusable(TryLater):
+    """The address to listen on is in use, or not this machine's."""
+
+
+class AddressUnreadable(Refused):
+    """A text is not HOST:PORT."""
+
+
+class ControlServer(LimitedServer):
+    """Listens on the control socket."""
+
+    def bind_unix_socket(self, bind_addr: str) -> socket.socket:
+        """Bind with mode 0600, also below a long path."""
+        listener = control_socket.listen(Path(bind_addr))
+        self.socket = listener
+        return listener
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Return host and port of `HOST:PORT` (IPv6 in brackets); raise `AddressUnreadable`."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise AddressUnreadable(f"not an address to listen on: {text!r}", remedy="write HOST:PORT, like 0.0.0.0:8443")
+    return host, int(port)
+
+
+def serve(appliance: Appliance, listen: str, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is given the address once, when ready. Main thread only."""
+    stopping = threading.Event()
+    with ExitStack() as stack:
+        wait = _signal_waiter(stack)
+        limits = _raise_descriptors(appliance.plumbing.settings.server)
+        network = _network_server(appliance, parse_listen(listen), limits, stopping)
+        control = _control_server(appliance, limits, stopping)
+        stack.callback(appliance.scheduler.stop)
+        appliance.parts.start()
+        appliance.scheduler.start()
+        stack.callback(control_socket.remove, appliance.plumbing.root.control_socket)
+        for server in (control, network):
+            _start(server, stack)
+        stack.callback(stopping.set)  # the first to be called at the end
+        announce(_address_of(network))
+        wait()
+
+
+def _network_server(
+    appliance: Appliance, address: tuple[str, int], limits: ServerSettings, stopping: threading.Event
+) -> LimitedServer:
+    app = stopping_gate(network_gate(appliance.app), stopping.is_set)
+    server = LimitedServer(address, app, limits, limits.threads, appliance.plumbing.clock)
+    server.ssl_adapter = _adapter(appliance.certificate)
+    return server
+
+
+def _control_server(appliance: Appliance, limits: ServerSettings, stopping: threading.Event) -> LimitedServer:
+    root = appliance.plumbing.root
+    app = stopping_gate(owner_gate(appliance.app, root.owner), stopping.is_set)
+    own = msgspec.structs.replace(limits, threads_per_address=_CONTROL_THREADS)
+    return ControlServer(str(root.control_socket), app, own, _CONTROL_THREADS, appliance.plumbing.clock, peercreds_enabled=True)
+
+
+def _adapter(certificate: Certificate) -> TlsAdapter:
+    try:
+        return TlsAdapter(str(certificate.certificate), str(certificate.key))
+    except OSError as error:  # ssl.SSLError is one
+        raise Refused(
+            f"cannot use the certificate {certificate.certificate} with the key {certificate.key}: {error}",
+            remedy="name a PEM certificate and its key with --cert and --key",
+        ) from error
+
+
+def _start(server: LimitedServer, stack: ExitStack) -> None:
+    try:
+        server.prepare()
+    except OSError as error:
+        raise AddressUnusable(
+            f"cannot listen on {server.bind_addr}: {error}", remedy="name another address with --listen"
+        ) from error
+    thread = threading.Thread(target=server.serve, name="accept")
+    thread.start()
+    stack.callback(thread.join)
+    stack.callback(server.stop)
+
+
+def _address_of(server: LimitedServer) -> str:
+    host, port = server.bind_addr
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
+def _signal_waiter(stack: ExitStack) -> Callable[[], None]:
+    """Return a call that waits for SIGTERM or SIGINT; a pipe, since a handler may take no lock."""
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    os.set_blocking(reader, True)
+    stack.callback(os.close, reader)
+    stack.callback(os.close, writer)
+
+    def wake(number: int, frame: Any) -> None:
+        os.write(writer, b"\0")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        stack.callback(signal.signal, number, signal.signal(number, wake))
+
+    def wait() -> None:
+        os.read(reader, 1)
+        _LOG.info("stopping")
+
+    return wait
+
+
+def _raise_descriptors(limits: ServerSettings) -> ServerSettings:
+    """Allow as many descriptors as the system does, and count on no more connections than fit into them."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return limits
+    room = max(hard - _OWN_DESCRIPTORS, hard // 2)
+    return msgspec.structs.replace(limits, connections=min(limits.connections, room))

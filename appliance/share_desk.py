@@ -1,0 +1,215 @@
+"""What people and the command line ask about shares: status, snapshots, folders, files, versions, restores.
+
+Implements `web.operations.Shares`: checks the right, resolves the moment, reads, and audits what leaves the appliance.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from appliance.audit import AuditLog
+from appliance.fold_worker import FoldWorker
+from appliance.handover import steps_of
+from appliance.restores import restore_with_progress
+from appliance.rights import Action, Reach, Rights
+from appliance.rows import entry_of, snapshot_of, version_of
+from appliance.space import measure
+from appliance.vault import OpenShare, Vault
+from core.clock import format_time
+from core.errors import NotFound, Refused, StagekeeperError
+from core.relpath import RelPath, join, show_path, split
+from snapshots.catalogue_db import SnapshotRow
+from snapshots.history import versions_of
+from snapshots.moments import Resolved, resolve_moment
+from snapshots.tree import Node, TreeView
+from snapshots.view_db import SnapshotView
+from staging.changes import MAX_LABEL_CHARACTERS, Kind
+from web.operations import Actor, Download, Entry, Progress, RestoreReport, Share, Snapshot, Stats, Version
+
+_PIECE_BYTES = 1024 * 1024
+
+
+class NotAFile(NotFound):
+    """What was named is no file."""
+
+
+class LabelTooLong(Refused):
+    """A label is longer than the limit."""
+
+
+class TargetRefused(Refused):
+    """A restore may not write there."""
+
+
+class ShareDesk:
+    """The operations on shares."""
+
+    def __init__(self, vault: Vault, worker: FoldWorker, rights: Rights, audit: AuditLog) -> None:
+        """Bind the parts."""
+        self._vault, self._worker, self._rights, self._audit = vault, worker, rights, audit
+
+    def list_shares(self, actor: Actor) -> list[Share]:
+        """Return the shares that the actor may see."""
+        self._rights.check(actor, Action.VIEW_SHARES)
+        names = [name for name in self._vault.names() if self._rights.reach(actor, name) is not Reach.NONE]
+        return [self._status(self._vault.share(name)) for name in names]
+
+    def share_status(self, actor: Actor, share: str) -> Share:
+        """Return one share's state."""
+        self._rights.check_path(actor, Action.VIEW_SHARES, share)
+        return self._status(self._vault.share(share))
+
+    def create_snapshot(self, actor: Actor, share: str, label: str) -> Snapshot:
+        """Take a snapshot of what is durable now."""
+        self._rights.check_path(actor, Action.SNAPSHOT, share)
+        if len(label) > MAX_LABEL_CHARACTERS:
+            raise LabelTooLong(f"a label of {len(label)} characters", remedy=f"use at most {MAX_LABEL_CHARACTERS}")
+        opened = self._vault.share(share)
+        trigger = "schedule" if actor.account.startswith("schedule:") else "command"
+        row = opened.fold.take_snapshot(label, trigger, self._vault.clock.now_ns())
+        self._worker.notify(share)
+        self._audit.record(actor, "snapshot.create", f"{share}@{row.id}", "done", {"label": label})
+        return snapshot_of(row, opened.fold.sequence)
+
+    def list_snapshots(self, actor: Actor, share: str) -> list[Snapshot]:
+        """Return a share's snapshots by sequence."""
+        self._rights.check_path(actor, Action.VIEW_SHARES, share)
+        opened = self._vault.share(share)
+        return [snapshot_of(row, opened.fold.sequence) for row in opened.reader.snapshots()]
+
+    def list_folder(
+        self, actor: Actor, share: str, moment: str, path: RelPath, after: bytes, limit: int
+    ) -> tuple[list[Entry], bytes | None]:
+        """Return a page of a folder as of a moment, and the name to continue behind."""
+        reach = self._rights.check_path(actor, Action.BROWSE, share, path)
+        view = self._view(actor, share, moment)
+        rows = view.list_folder(path, after, limit)
+        following = rows[-1][0] if len(rows) == limit else None
+        if reach is Reach.WAY:
+            rows = [row for row in rows if self._rights.reach(actor, share, join(path, row[0])) is not Reach.NONE]
+        return [entry_of(name, node) for name, node in rows], following
+
+    def entry(self, actor: Actor, share: str, moment: str, path: RelPath) -> Entry:
+        """Return what stands at a path."""
+        self._rights.check_path(actor, Action.BROWSE, share, path)
+        return entry_of(split(path)[1], self._view(actor, share, moment).node_at(path))
+
+    def open_file(self, actor: Actor, share: str, moment: str, path: RelPath, first: int, last: int | None) -> Download:
+        """Open the bytes first..last of a file and audit the download."""
+        if self._rights.check_path(actor, Action.DOWNLOAD, share, path) is not Reach.FULL:
+            raise NotAFile(f"{show_path(path)} is not a file", remedy="name a file")
+        view = self._view(actor, share, moment)
+        node = view.node_at(path)
+        if node.kind is not Kind.FILE:
+            raise NotAFile(f"{show_path(path)} is a {node.kind.name.lower()}, not a file", remedy="name a file")
+        what = f"{share}@{moment or view.sequence}/{show_path(path)}"
+        self._audit.record(actor, "download", what, "done", {"first": first, "last": last})
+        end = node.size_bytes if last is None else min(last + 1, node.size_bytes)
+        etag = node.digest.hex() if node.digest is not None else "empty"
+        return Download(split(path)[1], node.size_bytes, node.attributes.mtime_ns, etag, _pieces(view, node, first, end))
+
+    def versions(self, actor: Actor, share: str, path: RelPath) -> list[Version]:
+        """Return the versions of a path, newest first."""
+        self._rights.check_path(actor, Action.BROWSE, share, path)
+        opened = self._vault.share(share)
+        if actor.role == "owner":
+            opened.fold.fold_all()
+        found = versions_of(opened.reader, path)
+        kept = [v for v in found if v.path == path or self._rights.reach(actor, share, v.path) is Reach.FULL]
+        return [version_of(version, opened.reader.time_of(version.sequence)) for version in kept]
+
+    def restore(
+        self, actor: Actor, share: str, moment: str, path: RelPath, target: str, overwrite: bool
+    ) -> Iterator[Progress | RestoreReport]:
+        """Restore into a directory of the appliance; the last value is the report."""
+        self._rights.check_path(actor, Action.RESTORE, share, path)
+        folder = self._checked_target(target)
+        opened = self._vault.share(share)
+        view = self._static_view(opened, moment)
+        view.node_at(path)
+        what = f"{share}@{view.sequence}/{show_path(path)}"
+        details = {"to": str(folder), "overwrite": overwrite}
+
+        def work(report: Callable[[Progress], None]) -> RestoreReport:
+            try:
+                done = restore_with_progress(view, path, folder, overwrite, report)
+            except StagekeeperError as error:
+                self._audit.record(actor, "restore", what, "failed", {**details, "why": error.message})
+                raise
+            outcome = "differences" if done.not_applied else "done"
+            self._audit.record(actor, "restore", what, outcome, {**details, "files": done.files})
+            return done
+
+        return steps_of(work)
+
+    def stats(self, actor: Actor) -> Stats:
+        """Return what the store holds and what it takes."""
+        self._rights.check(actor, Action.VIEW_STATS)
+        return measure(self._vault)
+
+    def static_source(self, share: str, moment: str) -> tuple[TreeView, SnapshotRow]:
+        """Return a snapshot for an export, folded; raise when the moment names none."""
+        opened = self._vault.share(share)
+        resolved = self._resolve(opened, moment or "latest")
+        if resolved.snapshot is None:
+            raise NotFound(f"{share}@{moment} is not a snapshot", remedy="take one with `snapshot create`")
+        _fold_to(opened, resolved.sequence)
+        return opened.reader.view(resolved.sequence), resolved.snapshot
+
+    def _status(self, share: OpenShare) -> Share:
+        durable, folded = share.journal.durable.sequence, share.fold.sequence
+        files, logical_bytes = share.fold.totals
+        state, reason = share.fold.state
+        if share.name in self._worker.failures:
+            state, reason = "stopped", self._worker.failures[share.name]
+        lag = 0.0
+        if folded < durable:
+            last = share.reader.time_of(folded)
+            lag = max((self._vault.clock.now_ns() - last) / 1e9, 0.0) if last is not None else 0.0
+        newest = share.reader.newest_snapshot()
+        taken_at = format_time(newest.taken_ns) if newest is not None else None
+        return Share(share.name, state, reason, durable, folded, round(lag, 3), files, logical_bytes, taken_at)
+
+    def _view(self, actor: Actor, share: str, moment: str) -> SnapshotView:
+        """Return a share as of a moment; the command line folds first, pages show the folded state."""
+        opened = self._vault.share(share)
+        if not moment and actor.role == "owner":
+            opened.fold.fold_all()
+        resolved = self._resolve(opened, moment)
+        if resolved.snapshot is not None:
+            _fold_to(opened, resolved.sequence)
+        return opened.reader.view(resolved.sequence)
+
+    def _static_view(self, opened: OpenShare, moment: str) -> SnapshotView:
+        """Return a view that stays as it is while changes go on, also for the live state."""
+        if not moment:
+            opened.fold.fold_all()
+            return opened.reader.view(opened.fold.raise_fence())
+        resolved = self._resolve(opened, moment)
+        _fold_to(opened, resolved.sequence)
+        return opened.reader.view(opened.fold.raise_fence() if resolved.snapshot is None else resolved.sequence)
+
+    def _resolve(self, opened: OpenShare, moment: str) -> Resolved:
+        return resolve_moment(moment, opened.reader.snapshots(), opened.fold.sequence)
+
+    def _checked_target(self, target: str) -> Path:
+        if not target or not os.path.isabs(target) or "\0" in target:
+            raise TargetRefused(f"not an absolute directory: {target[:200]!r}", remedy="name the target from / on")
+        path = Path(os.path.realpath(target))
+        if path == self._vault.root.path or self._vault.root.path in path.parents:
+            raise TargetRefused(f"{path} lies inside the appliance's own folder", remedy="name a directory outside it")
+        return path
+
+
+def _fold_to(opened: OpenShare, sequence: int) -> None:
+    """A snapshot ahead of the fold can be read once the fold has come there."""
+    if opened.fold.sequence < sequence:
+        opened.fold.fold_all()
+
+
+def _pieces(view: TreeView, node: Node, first: int, end: int) -> Iterator[bytes]:
+    position = first
+    while position < end:
+        piece = view.read(node.content, position, min(_PIECE_BYTES, end - position))
+        yield piece
+        position += len(piece)

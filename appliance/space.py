@@ -1,0 +1,32 @@
+"""What the appliance takes on disk, counted in allocated bytes."""
+
+import os
+from pathlib import Path
+
+from appliance.vault import Vault
+from web.operations import Stats
+
+_BLOCK = 512  # unit of st_blocks, whatever the file system's own block size is
+
+
+def measure(vault: Vault) -> Stats:
+    """Return the figures of `stats`, after the WAL files were written back."""
+    vault.truncate_logs()
+    total = allocated_bytes(vault.root.path)
+    journal = allocated_bytes(vault.root.journal)
+    chunks, packs = vault.store.counts()
+    space = os.statvfs(vault.root.path)
+    logical = sum(vault.share(name).fold.totals[1] for name in vault.names())
+    return Stats(logical, total - journal, journal, total, space.f_bavail * space.f_frsize, chunks, packs)
+
+
+def allocated_bytes(folder: Path) -> int:
+    """Return the bytes allocated for a folder and everything below it."""
+    total = 0
+    for path, _, files in os.walk(folder):
+        for name in (".", *files):
+            try:
+                total += os.lstat(os.path.join(path, name)).st_blocks * _BLOCK
+            except FileNotFoundError:
+                continue  # removed meanwhile
+    return total

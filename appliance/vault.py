@@ -1,0 +1,123 @@
+"""All shares of an appliance, open: each one's journal, receiver, fold and reader, over one chunk store.
+
+Which shares exist is told by the folders below `journal/`; their ids stand in the journals' heads. A share is opened when it
+is first asked for and stays open.
+"""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.credentials import Chance
+from appliance.names import check_share
+from appliance.root import Root
+from core.clock import Clock
+from core.durable import OS_FILES, FileLayer, make_directories
+from core.errors import NotFound
+from snapshots.chunk_store import ChunkStore
+from snapshots.share_fold import ShareFold
+from snapshots.view_db import CatalogueReader
+from staging.journal import Journal
+from staging.journal_scan import read_share_id
+from staging.receiver import ShareReceiver
+
+
+class ShareNotFound(NotFound):
+    """No such share."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenShare:
+    """The parts of one share."""
+
+    name: str
+    journal: Journal
+    receiver: ShareReceiver
+    fold: ShareFold
+    reader: CatalogueReader
+
+    def close(self) -> None:
+        """Close all files of the share."""
+        self.reader.close()
+        self.fold.close()
+        self.journal.close()
+
+
+class Vault:
+    """The store and its shares. Any thread may call."""
+
+    def __init__(self, root: Root, clock: Clock, chance: Chance, files: FileLayer = OS_FILES) -> None:
+        """Open the store; shares are opened when they are asked for."""
+        self.root, self.clock = root, clock
+        self._chance, self._files = chance, files
+        self._lock = threading.Lock()
+        self._open: dict[str, OpenShare] = {}
+        self.store = ChunkStore(root.packs, root.db / "index.db", root.store_id, files)
+
+    def names(self) -> list[str]:
+        """Return all shares as `BRANCH/SHARE`, sorted."""
+        return sorted(
+            f"{folder.parent.name}/{folder.name}"
+            for folder in self.root.journal.glob("*/*")
+            if folder.is_dir() and read_share_id(folder) is not None
+        )
+
+    def share(self, name: str) -> OpenShare:
+        """Return a share; raise `ShareNotFound`."""
+        with self._lock:
+            found = self._open.get(name)
+            if found is not None:
+                return found
+            folder = self._folder(name)
+            share_id = read_share_id(folder) if folder.is_dir() else None
+            if share_id is None:
+                raise ShareNotFound(f"no share {name}", remedy="see `stagekeeper share list`")
+            return self._open_share(name, share_id)
+
+    def register(self, name: str, share_id: bytes) -> OpenShare:
+        """Return a share, made with this id when it does not exist."""
+        with self._lock:
+            found = self._open.get(name)
+            if found is not None:
+                return found
+            folder = self._folder(name)
+            known = read_share_id(folder) if folder.is_dir() else None
+            return self._open_share(name, known or share_id)
+
+    def size_of_journals(self) -> int:
+        """Return the bytes that all journals hold."""
+        return sum(path.stat().st_size for path in self.root.journal.glob("*/*/*.skj"))
+
+    def truncate_logs(self) -> None:
+        """Write all WAL files back and cut them."""
+        self.store.truncate_logs()
+        for share in self.opened():
+            share.fold.truncate_log()
+
+    def opened(self) -> list[OpenShare]:
+        """Return the shares that are open."""
+        with self._lock:
+            return list(self._open.values())
+
+    def close(self) -> None:
+        """Close everything; no other thread may be at work."""
+        with self._lock:
+            for share in self._open.values():
+                share.close()
+            self._open.clear()
+            self.store.close()
+
+    def _folder(self, name: str) -> Path:
+        branch, share = check_share(name).split("/")
+        return self.root.journal / branch / share
+
+    def _open_share(self, name: str, share_id: bytes) -> OpenShare:
+        branch, share = name.split("/")
+        make_directories(self.root.db / "shares" / branch, self._files)
+        catalogue = self.root.db / "shares" / branch / f"{share}.db"
+        journal = Journal(self._folder(name), share_id, self.clock, self._files)
+        fold = ShareFold(catalogue, branch, journal, self.store)
+        reader = CatalogueReader(catalogue, name, self.store)
+        receiver = ShareReceiver(share_id, branch, journal, self.store, lambda: self._chance(16).hex())
+        self._open[name] = OpenShare(name, journal, receiver, fold, reader)
+        return self._open[name]

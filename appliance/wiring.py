@@ -1,0 +1,177 @@
+"""Puts the parts together: from a folder to all operations that the web side needs.
+
+The order is the folder's: lock, settings, database, audit log, then the parts that hold data (`Parts`, made by a
+factory that is an argument), then the administration around them. Closing runs in reverse.
+"""
+
+import secrets
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from appliance.accounts import Accounts
+from appliance.administration import Administered, ApplianceAdministration
+from appliance.appliance_db import ApplianceDatabase
+from appliance.audit import AuditLog
+from appliance.branches import Branches
+from appliance.certificates import CERTIFICATE_FILE, KEY_FILE, fingerprint
+from appliance.credentials import Chance
+from appliance.enrolment import EnrolmentDesk
+from appliance.exports import Exporter
+from appliance.jobs import ExportPlace, export_snapshots, take_snapshots
+from appliance.rights import Rights
+from appliance.root import Root, open_root
+from appliance.root_lock import RootLock
+from appliance.scheduler import Scheduler
+from appliance.schedules import Schedules
+from appliance.schedules_db import ScheduleRow
+from appliance.settings import Environment, Settings, load_settings
+from appliance.sign_in import SignInDesk
+from core.clock import Clock, SystemClock
+from web.app import create_app
+from web.operations import Health, Intake, Operations, Shares
+from web.settings import WebSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Plumbing:
+    """What the parts that hold data are given."""
+
+    root: Root
+    settings: Settings
+    clock: Clock
+    chance: Chance
+    database: ApplianceDatabase
+    audit: AuditLog
+    accounts: Accounts
+    rights: Rights
+    branches: Branches
+    enrolment: EnrolmentDesk
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts that hold data. `start` is called when serving begins, `close` always, and last."""
+
+    shares: Shares
+    intake: Intake
+    health: Health
+    exporter: Exporter
+    start: Callable[[], None] = lambda: None
+    close: Callable[[], None] = lambda: None
+
+
+PartsFactory = Callable[[Plumbing], Parts]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The files with which the appliance shows who it is."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Appliance:
+    """An opened appliance: everything wired, nothing served yet."""
+
+    plumbing: Plumbing
+    parts: Parts
+    scheduler: Scheduler
+    operations: Operations
+    certificate: Certificate
+    app: Flask
+
+
+def certificate_of(root: Root, settings: Settings) -> Certificate:
+    """Return the certificate in use: the settings', or the self-signed one."""
+    if settings.server.certificate:
+        key = settings.server.key or settings.server.certificate
+        return Certificate(root.path / settings.server.certificate, root.path / key)
+    return Certificate(root.tls / CERTIFICATE_FILE, root.tls / KEY_FILE)
+
+
+def build_plumbing(
+    root: Root, settings: Settings, certificate: Certificate, clock: Clock, chance: Chance, stack: ExitStack
+) -> Plumbing:
+    """Open database and audit log; `stack` closes them."""
+    database = ApplianceDatabase(root.db / "appliance.db")
+    stack.callback(database.close)
+    audit = AuditLog(root.audit, root.store_id, clock)
+    stack.callback(audit.close)
+    accounts = Accounts(database, clock, chance)
+    branches = Branches(database, clock, chance, fingerprint(certificate.certificate))
+    stack.callback(branches.flush)
+    return Plumbing(
+        root,
+        settings,
+        clock,
+        chance,
+        database,
+        audit,
+        accounts,
+        Rights(accounts.grants_of),
+        branches,
+        EnrolmentDesk(database, branches, audit, clock),
+    )
+
+
+def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Scheduler]:
+    """Put the administration around the parts that hold data."""
+    schedules = Schedules(plumbing.database, plumbing.clock)
+    place = ExportPlace(plumbing.root, plumbing.settings, plumbing.audit, parts.exporter)
+
+    def run(row: ScheduleRow, stopping: Callable[[], bool]) -> Any:
+        if row.action == "snapshot":
+            return take_snapshots(parts.shares, row)
+        return export_snapshots(place, row, stopping)
+
+    scheduler = Scheduler(schedules, run, plumbing.branches.flush)
+    administration = ApplianceAdministration(
+        Administered(
+            plumbing.root,
+            plumbing.settings,
+            plumbing.clock,
+            plumbing.database,
+            plumbing.audit,
+            plumbing.rights,
+            plumbing.accounts,
+            plumbing.branches,
+            schedules,
+            scheduler,
+            parts.shares,
+            parts.exporter,
+        )
+    )
+    sign_in = SignInDesk(plumbing.database, plumbing.audit, plumbing.clock, plumbing.chance)
+    return Operations(parts.shares, administration, sign_in, parts.intake, parts.health), scheduler
+
+
+def open_appliance(
+    path: Path,
+    environment: Environment,
+    make_parts: PartsFactory,
+    stack: ExitStack,
+    *,
+    certificate: Certificate | None = None,
+    clock: Clock | None = None,
+    chance: Chance = secrets.token_bytes,
+) -> Appliance:
+    """Lock the folder and open everything in it; `stack` closes it again, in reverse."""
+    root = open_root(path)
+    settings = load_settings(root.settings_file, environment)
+    lock = RootLock(root.lock_file)
+    stack.callback(lock.release)
+    used = certificate or certificate_of(root, settings)
+    plumbing = build_plumbing(root, settings, used, clock or SystemClock(), chance, stack)
+    parts = make_parts(plumbing)
+    stack.callback(parts.close)
+    operations, scheduler = build_operations(plumbing, parts)
+    web = WebSettings(metrics_need_token=settings.web.metrics_need_token)
+    app = create_app(operations, settings=web)
+    return Appliance(plumbing, parts, scheduler, operations, used, app)

@@ -1,0 +1,193 @@
+"""The running agent: one worker a share, kept in step with what is protected; one agent a state directory."""
+
+import fcntl
+import logging
+import os
+import ssl
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+from branch.certificate import pinned_context
+from branch.line import Line, parse_address
+from branch.settings import Settings, StateDirectory
+from branch.share_line import LinePool
+from branch.share_worker import ShareWorker
+from branch.state_db import Enrolment, ShareRecord, StateDb
+from branch.status import ShareStatus, StatusWriter, status_of
+from branch.surroundings import Surroundings
+from core.clock import Clock
+from core.durable import FileLayer, make_directories, remove_file
+from core.errors import Stopped, TryLater
+
+_log = logging.getLogger("stagekeeper.agent")
+_ROUND_SECONDS = 1.0  # how soon a changed list of shares is noticed and the status written
+_ONCE_ROUND_SECONDS = 0.02
+
+
+class AgentRunning(TryLater):
+    """Another agent runs on the same state."""
+
+
+class TimedOut(TryLater):
+    """Nothing was achieved for as long as was allowed."""
+
+
+class RootMissing(TryLater):
+    """A share's folder was not there to be looked at."""
+
+
+class Interrupted(Exception):
+    """A signal ended the work before it was done."""
+
+
+class WorkerFailed(Stopped):
+    """A part of the agent ended by a fault of ours."""
+
+
+class StateLock:
+    """Held by the agent that runs on a state directory; given back by the system when it dies."""
+
+    def __init__(self, state: StateDirectory) -> None:
+        """Take the lock; raise `AgentRunning`."""
+        self._descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise AgentRunning(f"an agent runs on {state.path} already", remedy="stop it first") from error
+
+    def close(self) -> None:
+        """Give the lock back."""
+        os.close(self._descriptor)
+
+
+class Agent:
+    """Runs in the calling thread until `stop` is set, or until a single look is durable."""
+
+    def __init__(
+        self, state: StateDirectory, settings: Settings, clock: Clock, files: FileLayer, new_random: Callable[[], Random]
+    ) -> None:
+        """Read the enrolment and take the lock; nothing is sent yet."""
+        make_directories(state.path, files)
+        self._db = StateDb(state.database)
+        enrolment = self._db.enrolment()
+        self._lock = StateLock(state)
+        self._state, self._settings, self._clock, self._files = state, settings, clock, files
+        self._workers: dict[bytes, ShareWorker] = {}
+        self._status = StatusWriter(state.status, files)
+        self._threads = ThreadPoolExecutor(settings.upload_threads, thread_name_prefix="upload")
+        self._pool = _pool(enrolment, settings)
+        self._around = Surroundings(state, settings, clock, files, self._pool, self._threads, new_random)
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        """Work for all shares until `stopping` is set."""
+        try:
+            while not self.stopping.is_set():
+                self._follow_shares()
+                self._raise_failures()
+                self._status.write(self._workers)
+                self.stopping.wait(_ROUND_SECONDS)
+        finally:
+            self._end()
+
+    def run_once(self, timeout_seconds: float) -> list[ShareStatus]:
+        """Look at all shares once and return when everything is durable; `TimedOut` keeps the rest in the outbox."""
+        try:
+            for record in self._db.shares():
+                self._begin(record, is_once=True)
+            self._await_durable(timeout_seconds)
+            return [status_of(worker, self._clock.now_ns()) for worker in self._workers.values()]
+        finally:
+            self._end()
+
+    def _await_durable(self, timeout_seconds: float) -> None:
+        last_progress: list[tuple[int, ...]] = []
+        since = self._clock.monotonic()
+        while True:
+            self._raise_failures()
+            waiting = [worker for worker in self._workers.values() if not worker.is_durable()]
+            for worker in waiting:
+                refusal = worker.sender.ended or worker.sender.refusal
+                if refusal is not None:
+                    raise refusal
+            rootless = [worker for worker in waiting if worker.state.root_reason]
+            if len(waiting) == len(rootless):
+                if rootless:
+                    raise RootMissing(rootless[0].state.root_reason, remedy="mount or restore it")
+                return
+            progress = [worker.progress() for worker in self._workers.values()]
+            if progress != last_progress:
+                last_progress, since = progress, self._clock.monotonic()
+            elif self._clock.monotonic() - since > timeout_seconds:
+                reasons = {worker.state.shown()[1] for worker in waiting} - {""}
+                detail = "; ".join(sorted(reasons)) or "the appliance does not answer"
+                raise TimedOut(f"not durable in time: {detail}", remedy="run it again: what was found is kept")
+            if self.stopping.wait(_ONCE_ROUND_SECONDS):
+                raise Interrupted
+
+    def _follow_shares(self) -> None:
+        """Start and end workers as shares are protected, changed and unprotected."""
+        records = {record.share_id: record for record in self._db.shares()}
+        for share_id, worker in list(self._workers.items()):
+            record = records.get(share_id)
+            if record is None or not _is_same_share(record, worker.record):
+                worker.stop()
+                worker.join()
+                del self._workers[share_id]
+        for record in records.values():
+            if record.share_id not in self._workers:
+                self._begin(record, is_once=False)
+        remove_leftovers(self._state, set(records), self._files)
+
+    def _begin(self, record: ShareRecord, is_once: bool) -> None:
+        worker = ShareWorker(record, self._around, is_once)
+        self._workers[record.share_id] = worker
+        worker.start()
+
+    def _raise_failures(self) -> None:
+        for worker in self._workers.values():
+            if isinstance(worker.failure, Stopped):
+                raise worker.failure
+            if worker.failure is not None:
+                raise WorkerFailed(f"share {worker.record.name}: {worker.failure}", remedy="see the log") from worker.failure
+
+    def _end(self) -> None:
+        for worker in self._workers.values():
+            worker.stop()
+        self._pool.close()
+        for worker in self._workers.values():
+            worker.join()
+        self._threads.shutdown(cancel_futures=True)
+        self._status.write(self._workers)
+        self._db.close()
+        self._lock.close()
+
+
+def remove_leftovers(state: StateDirectory, share_ids: set[bytes], files: FileLayer) -> None:
+    """Remove the memory and outbox of shares that are no longer protected; the caller holds the lock."""
+    if not state.shares.is_dir():
+        return
+    wanted = {share_id.hex() for share_id in share_ids}
+    for folder in state.shares.iterdir():
+        if folder.name in wanted:
+            continue
+        for path in sorted(folder.rglob("*"), reverse=True):
+            if path.is_dir():
+                path.rmdir()
+            else:
+                remove_file(path, files)
+        folder.rmdir()
+
+
+def _is_same_share(one: ShareRecord, other: ShareRecord) -> bool:
+    return (one.name, one.path, one.excludes, one.root) == (other.name, other.path, other.excludes, other.root)
+
+
+def _pool(enrolment: Enrolment, settings: Settings) -> LinePool:
+    address = parse_address(enrolment.url)
+    certificate = ssl.PEM_cert_to_DER_cert(enrolment.certificate)
+    context = pinned_context(enrolment.certificate)
+    return LinePool(lambda: Line(address, context, settings.request_timeout_seconds, certificate), enrolment.token)

@@ -1,0 +1,235 @@
+"""The command `stagekeeper-agent`: parse, make one call, print the answer."""
+
+import functools
+import json
+import logging
+import os
+import re
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+import click
+import msgspec
+
+from branch.agent import Agent, AgentRunning, Interrupted, StateLock, remove_leftovers
+from branch.cli_errors import DIFFERENCES, DONE, INTERRUPTED, OUR_FAULT, USAGE, exit_code_of, print_failure
+from branch.enrolment import AlreadyEnrolled, enroll
+from branch.excludes import Excludes
+from branch.folders import OpenFolders
+from branch.look import OTHER_FILE_SYSTEM
+from branch.root import mark_of
+from branch.settings import STATE_VARIABLE, StateDirectory, read_settings, state_directory
+from branch.state_db import StateDb
+from branch.status import ShareStatus, read_status
+from branch.survey import survey
+from core.clock import SystemClock
+from core.durable import OS_FILES, make_directories
+from core.errors import NotFound, Refused, StagekeeperError
+from core.relpath import show_path
+
+_SHARE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class NotOffered(Refused):
+    """A way of working that this release does not have."""
+
+
+class NoSuchFolder(NotFound):
+    """The folder to protect is not there."""
+
+
+class _Given:
+    """The options that every command takes, before or after its name."""
+
+    def __init__(self) -> None:
+        self.state: str | None = None
+        self.json = False
+
+    @property
+    def directory(self) -> StateDirectory:
+        return state_directory(self.state)
+
+    def database(self) -> StateDb:
+        directory = self.directory
+        make_directories(directory.path)
+        return StateDb(directory.database)
+
+
+def _common(function: Callable[..., Any]) -> Callable[..., Any]:
+    @click.option("--state", metavar="DIR", help=f"State directory (default: {STATE_VARIABLE} or /var/lib/stagekeeper-agent).")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+    @functools.wraps(function)
+    def wrapped(state: str | None, as_json: bool, **values: Any) -> Any:
+        given = click.get_current_context().ensure_object(_Given)
+        given.state = state or given.state
+        given.json = as_json or given.json
+        return function(given, **values)
+
+    return wrapped
+
+
+@click.group()
+@_common
+def agent(given: _Given) -> None:
+    """Protect folders of this server: bring every change to a Stagekeeper appliance."""
+
+
+@agent.command("enroll")
+@click.argument("url")
+@click.argument("code")
+@_common
+def enroll_command(given: _Given, url: str, code: str) -> int:
+    """Make this server known to the appliance at URL with the one-time CODE of `stagekeeper branch add`."""
+    database = given.database()
+    if database.is_enrolled():
+        known = database.enrolment()
+        raise AlreadyEnrolled(f"this is branch {known.branch} of {known.url}", remedy="use another state directory")
+    enrolment = enroll(url, code, read_settings(given.directory).request_timeout_seconds)
+    database.set_enrolment(enrolment)
+    _answer(given, {"branch": enrolment.branch, "url": enrolment.url}, f"enrolled as {enrolment.branch} at {enrolment.url}")
+    return DONE
+
+
+@agent.command()
+@click.argument("path", type=click.Path(path_type=bytes))
+@click.option("--as", "share", required=True, metavar="SHARE", help="The share's name on the appliance.")
+@click.option("--capture", type=click.Choice(["watch", "filter"]), default="watch", help="Only watch is offered yet.")
+@click.option("--mode", type=click.Choice(["async", "sync"]), default="async", help="Only async is offered yet.")
+@click.option("--exclude", "patterns", multiple=True, metavar="PATTERN", help="Leave out; like *.tmp, var/cache/* or build/.")
+@click.option("--dry-run", is_flag=True, help="Only count what would be protected.")
+@_common
+def protect(
+    given: _Given, path: bytes, share: str, capture: str, mode: str, patterns: Sequence[str], dry_run: bool
+) -> int:  # fmt: skip
+    """Protect the folder PATH as SHARE; a protected one takes new patterns and is taken as it stands now."""
+    if not _SHARE_NAME.fullmatch(share):
+        raise click.BadParameter(f"{share!r} is no name of a share: letters, digits, dot, dash, underscore", param_hint="--as")
+    if capture != "watch" or mode != "async":
+        raise NotOffered(f"{capture} {mode} is not offered in this release", remedy="use --capture watch --mode async")
+    root = os.path.realpath(path)
+    excludes = tuple(os.fsencode(pattern) for pattern in patterns)
+    try:
+        folders = OpenFolders(root)
+    except OSError as error:
+        raise NoSuchFolder(f"{show_path(root)}: {error.strerror}", remedy="give a folder that exists") from error
+    try:
+        mark = mark_of(folders.root)
+    finally:
+        folders.close()
+    if dry_run:
+        return _dry_run(given, share, root, Excludes(excludes))
+    given.database().protect(share, root, secrets.token_bytes(16), excludes, mark)
+    document = {"share": share, "path": show_path(root), "capture": capture, "mode": mode, "excludes": list(patterns)}
+    _answer(given, document, f"{show_path(root)} is protected as {share} while `stagekeeper-agent run` runs")
+    return DONE
+
+
+@agent.command()
+@click.argument("share")
+@_common
+def unprotect(given: _Given, share: str) -> int:
+    """End the protection of SHARE; what the appliance has stays there."""
+    directory, database = given.directory, given.database()
+    database.unprotect(share)
+    try:
+        lock = StateLock(directory)
+    except AgentRunning:
+        pass  # the running agent notices, and removes what it kept
+    else:
+        remove_leftovers(directory, {record.share_id for record in database.shares()}, OS_FILES)
+        lock.close()
+    _answer(given, {"share": share}, f"{share} is no longer protected")
+    return DONE
+
+
+@agent.command()
+@click.option("--once", is_flag=True, help="Look once, return when everything is durable.")
+@click.option("--timeout", "timeout_seconds", type=click.FloatRange(min=0), default=300.0, show_default=True,
+              help="With --once: give up after so many seconds without progress; the outbox is kept.")  # fmt: skip
+@_common
+def run(given: _Given, once: bool, timeout_seconds: float) -> int:
+    """Watch the protected folders and send every change (or, with --once, what has changed until now)."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    settings = read_settings(given.directory)
+    running = Agent(given.directory, settings, SystemClock(), OS_FILES, lambda: Random(secrets.randbits(64)))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: running.stopping.set())
+    if not once:
+        running.run()
+        return DONE
+    try:
+        statuses = running.run_once(timeout_seconds)
+    except Interrupted:
+        return INTERRUPTED
+    _answer_statuses(given, statuses)
+    unreadable = any(entry.reason != OTHER_FILE_SYSTEM for status in statuses for entry in status.not_protected)
+    return DIFFERENCES if unreadable else DONE
+
+
+@agent.command("status")
+@_common
+def status_command(given: _Given) -> int:
+    """Tell how each share is doing; works beside a running agent."""
+    directory = given.directory
+    now_ns = SystemClock().now_ns()
+    _answer_statuses(given, [read_status(directory.status, record, now_ns) for record in given.database().shares()])
+    return DONE
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code."""
+    sys.exit(execute(sys.argv[1:] if arguments is None else arguments))
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code; failures are printed."""
+    as_json = "--json" in arguments
+    try:
+        code = agent.main(args=list(arguments), prog_name="stagekeeper-agent", standalone_mode=False)
+        return code if isinstance(code, int) else DONE
+    except click.ClickException as error:
+        print_failure("usage", error.format_message(), "see stagekeeper-agent --help", as_json)
+        return USAGE
+    except click.Abort:
+        return INTERRUPTED
+    except StagekeeperError as error:
+        print_failure(error.type, error.message, error.remedy, as_json)
+        return exit_code_of(error)
+    except Exception as error:  # the outermost layer: whatever is left is a fault of ours
+        logging.getLogger("stagekeeper.agent").exception("a fault of the agent")
+        print_failure("fault", f"{type(error).__name__}: {error}", "report this", as_json)
+        return OUR_FAULT
+
+
+def _dry_run(given: _Given, share: str, root: bytes, excludes: Excludes) -> int:
+    counted = survey(root, excludes)
+    document = {
+        "share": share,
+        "files": counted.files,
+        "folders": counted.folders,
+        "logical_bytes": counted.logical_bytes,
+        "excluded": counted.excluded,
+        "not_protected": [{"path": show_path(path), "reason": reason} for path, reason in counted.not_protected],
+    }
+    text = f"{counted.files} files in {counted.folders} folders, {counted.logical_bytes} bytes, {counted.excluded} left out"
+    _answer(given, document, text)
+    return DONE
+
+
+def _answer(given: _Given, document: dict[str, Any], text: str) -> None:
+    click.echo(json.dumps(document) if given.json else text)
+
+
+def _answer_statuses(given: _Given, statuses: list[ShareStatus]) -> None:
+    document = {"shares": msgspec.to_builtins(statuses), "next": None}
+    lines = [
+        f"{s.share}: {s.state}{f' ({s.reason})' if s.reason else ''}, durable up to {s.durable_sequence},"
+        f" {s.outbox_bytes} bytes waiting, {s.lag_seconds} s behind"
+        for s in statuses
+    ]
+    lines += [f"  not protected: {entry.path}: {entry.reason}" for s in statuses for entry in s.not_protected]
+    _answer(given, document, "\n".join(lines))

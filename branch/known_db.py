@@ -1,0 +1,197 @@
+"""The memory of what was sent, one SQLite file a share: path → how it looked.
+
+It follows the outbox and is never ahead of it: a transaction is committed only after the records that it belongs to are
+synced, and carries their position. One thread uses it; it reads its own uncommitted rows, so that the rows always are
+the tree as the changes given out so far have made it.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from branch.known import MIRROR_NEEDED, DropRow, KnownRow, MoveRow, PutRows, SetMirror, Step
+from core.database import migrate, open_database
+from core.digest import Digest
+from core.relpath import RelPath, join, split
+from staging.protocol import Position
+
+_COLUMNS = "folder, name, kind, inode, links, size, mtime_ns, ctime_ns, attributes, content"
+_PUT = f"INSERT OR REPLACE INTO known({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_BUFFERED_ROWS = 512
+_NAMES_A_QUERY = 500
+
+
+class KnownDb:
+    """The rows of one share."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the memory; a transaction is open from here on."""
+        database = open_database(path, synchronous="FULL", cache_kib=16_384)
+        migrate(database, [_create])
+        self._connection = database.conn
+        self._buffer: dict[tuple[bytes, bytes], KnownRow] = {}
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def close(self) -> None:
+        """Forget what is not committed and close."""
+        self._connection.close()
+
+    def position(self) -> Position:
+        """Return the end of the outbox when these rows were right."""
+        epoch, sequence, frame_hash = self._connection.execute("SELECT epoch, sequence, hash FROM progress").fetchone()
+        return Position(epoch, sequence, Digest(frame_hash))
+
+    def mirror(self) -> int:
+        """Return where the baseline stands."""
+        (state,) = self._connection.execute("SELECT mirror FROM progress").fetchone()
+        return int(state)
+
+    def commit(self, position: Position) -> None:
+        """Keep all steps; they belong to the outbox up to `position`."""
+        self._flush()
+        self._connection.execute(
+            "UPDATE progress SET epoch = ?, sequence = ?, hash = ?", (position.epoch, position.sequence, position.hash)
+        )
+        self._connection.execute("COMMIT")
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def roll_back(self) -> None:
+        """Forget all steps since the last commit."""
+        self._buffer.clear()
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def clear(self) -> None:
+        """Forget everything: a baseline is needed."""
+        self._buffer.clear()
+        self._connection.execute("DELETE FROM known")
+        self._connection.execute("DELETE FROM pieces")
+        self._connection.execute("UPDATE progress SET mirror = ?", (MIRROR_NEEDED,))
+
+    def take(self, step: Step) -> None:
+        """Take one step."""
+        if isinstance(step, PutRows):
+            for row in step.rows:
+                self.put(row)
+        elif isinstance(step, MoveRow):
+            self._move(step)
+        elif isinstance(step, DropRow):
+            self._drop(step)
+        elif isinstance(step, SetMirror):
+            self._connection.execute("UPDATE progress SET mirror = ?", (step.state,))
+
+    def put(self, row: KnownRow) -> None:
+        """Add or replace a row."""
+        self._buffer[row[0], row[1]] = row
+        if len(self._buffer) >= _BUFFERED_ROWS:
+            self._flush()
+
+    def row(self, folder: bytes, name: bytes) -> KnownRow | None:
+        """Return the row of a name in a folder."""
+        buffered = self._buffer.get((folder, name))
+        if buffered is not None:
+            return buffered
+        query = f"SELECT {_COLUMNS} FROM known WHERE folder = ? AND name = ?"
+        found = self._connection.execute(query, (folder, name)).fetchone()
+        return KnownRow._make(found) if found is not None else None
+
+    def row_at(self, path: RelPath) -> KnownRow | None:
+        """Return the row of a path; the root's has an empty folder and name."""
+        return self.row(*split(path)) if path else self.row(b"", b"")
+
+    def children(self, folder: bytes) -> dict[bytes, KnownRow]:
+        """Return the rows of a folder by name."""
+        self._flush()
+        query = f"SELECT {_COLUMNS} FROM known WHERE folder = ? AND name > x''"
+        return {found[1]: KnownRow._make(found) for found in self._connection.execute(query, (folder,))}
+
+    def some_children(self, folder: bytes, names: Iterable[bytes]) -> dict[bytes, KnownRow]:
+        """Return the rows of these names in a folder, by name."""
+        self._flush()
+        wanted = list(names)
+        rows: dict[bytes, KnownRow] = {}
+        for start in range(0, len(wanted), _NAMES_A_QUERY):
+            part = wanted[start : start + _NAMES_A_QUERY]
+            query = f"SELECT {_COLUMNS} FROM known WHERE folder = ? AND name IN ({','.join('?' * len(part))})"
+            rows.update((found[1], KnownRow._make(found)) for found in self._connection.execute(query, (folder, *part)))
+        return rows
+
+    def by_inode(self, inode: int) -> list[KnownRow]:
+        """Return all rows of an inode: several for hard links."""
+        self._flush()
+        query = f"SELECT {_COLUMNS} FROM known WHERE inode = ? ORDER BY folder, name"
+        return [KnownRow._make(found) for found in self._connection.execute(query, (inode,))]
+
+    def is_empty(self) -> bool:
+        """Tell whether nothing but the root is known."""
+        self._flush()
+        return self._connection.execute("SELECT 1 FROM known WHERE name > x'' LIMIT 1").fetchone() is None
+
+    def pieces(self, inode: int, content: bytes) -> bytes | None:
+        """Return the list of chunks kept for a file, if it is the list of this content."""
+        found = self._connection.execute("SELECT content, pieces FROM pieces WHERE inode = ?", (inode,)).fetchone()
+        return found[1] if found is not None and found[0] == content else None
+
+    def keep_pieces(self, inode: int, content: bytes, pieces: bytes) -> None:
+        """Keep a file's list of chunks; losing it costs questions, never data."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO pieces(inode, content, pieces) VALUES (?, ?, ?)", (inode, content, pieces)
+        )
+
+    def forget_pieces(self) -> None:
+        """Forget the lists of chunks: what they say is held is not."""
+        self._connection.execute("DELETE FROM pieces")
+
+    def _flush(self) -> None:
+        if self._buffer:
+            self._connection.executemany(_PUT, self._buffer.values())
+            self._buffer.clear()
+
+    def _move(self, step: MoveRow) -> None:
+        self._flush()
+        old, new = join(RelPath(step.folder), step.name), join(RelPath(step.new_folder), step.new_name)
+        self._connection.execute(
+            "UPDATE OR REPLACE known SET folder = ?, name = ? WHERE folder = ? AND name = ?",
+            (step.new_folder, step.new_name, step.folder, step.name),
+        )
+        self._connection.execute("UPDATE OR REPLACE known SET folder = ? WHERE folder = ?", (new, old))
+        self._connection.execute(
+            "UPDATE OR REPLACE known SET folder = CAST(? || substr(folder, ?) AS BLOB) WHERE folder >= ? AND folder < ?",
+            (new, len(old) + 1, *_below(old)),
+        )
+
+    def _drop(self, step: DropRow) -> None:
+        self._flush()
+        path = join(RelPath(step.folder), step.name)
+        for where, values in (
+            ("folder = ? AND name = ?", (step.folder, step.name)),
+            ("folder = ?", (path,)),
+            ("folder >= ? AND folder < ?", _below(path)),
+        ):
+            self._forget(where, values)
+
+    def _forget(self, where: str, values: Sequence[bytes]) -> None:
+        self._connection.execute(f"DELETE FROM pieces WHERE inode IN (SELECT inode FROM known WHERE {where})", values)
+        self._connection.execute(f"DELETE FROM known WHERE {where}", values)
+
+
+def _below(path: bytes) -> tuple[bytes, bytes]:
+    """Return the bounds of all folders below `path`: '0' is the byte behind '/'."""
+    return path + b"/", path + b"0"
+
+
+def _create(database: Database) -> None:
+    database.execute(
+        "CREATE TABLE known(folder BLOB NOT NULL, name BLOB NOT NULL, kind INTEGER NOT NULL, inode INTEGER NOT NULL,"
+        " links INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,"
+        " attributes BLOB NOT NULL, content BLOB NOT NULL, PRIMARY KEY (folder, name)) WITHOUT ROWID"
+    )
+    database.execute("CREATE INDEX known_inode ON known(inode)")
+    database.execute("CREATE TABLE pieces(inode INTEGER PRIMARY KEY, content BLOB NOT NULL, pieces BLOB NOT NULL)")
+    database.execute(
+        "CREATE TABLE progress(one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,"
+        " hash BLOB NOT NULL, mirror INTEGER NOT NULL)"
+    )
+    database.execute("INSERT INTO progress VALUES (1, 0, 0, zeroblob(32), 0)")

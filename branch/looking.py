@@ -1,0 +1,219 @@
+"""The looking thread of a share: when to look, and what follows from how it went.
+
+It alone writes memory and outbox. A look that fails leaves nothing half done: the memory is taken back to its last commit
+and led up to the outbox's end again, as after a crash, and the marks are put back.
+"""
+
+import logging
+import threading
+
+from branch.attributes import AttributeReader, Owners
+from branch.excludes import Excludes
+from branch.held import HeldChunks
+from branch.known import MIRROR_DONE
+from branch.known_db import KnownDb
+from branch.look import Look, LookRules
+from branch.marks import Marks
+from branch.node_reader import NodeReader
+from branch.outbox import Outbox, PositionUnknown
+from branch.root import RootGone, open_root
+from branch.scope import Scope
+from branch.sender import Sender
+from branch.share_state import ShareState
+from branch.shipment import HeldWrong, Road, Shipment
+from branch.state_db import ShareRecord
+from branch.surroundings import Surroundings
+from branch.uploader import Uploader
+from branch.watcher import Watcher
+from branch.wire import WireMeter
+from core.errors import StagekeeperError, TryLater
+
+_log = logging.getLogger("stagekeeper.agent")
+_PAUSE_SECONDS = 2.0  # between attempts to look, when the last one failed
+_LONGEST_REST_SECONDS = 30.0  # a look takes at most half the time, but a long one does not stop the next for long
+_ROUNDS = 10  # of looking again at what moved under the look, when there is only one
+
+
+class LookEnded(TryLater):
+    """The agent is being stopped, or the share begins a new epoch: the look goes no further."""
+
+
+class OutboxFull(TryLater):
+    """There is no room to write down what a look would find."""
+
+
+class Looking:
+    """Looks at one share; `run` and `run_once` belong to a thread of their own."""
+
+    def __init__(
+        self, record: ShareRecord, around: Surroundings, outbox: Outbox, known: KnownDb, sender: Sender, uploader: Uploader,
+        state: ShareState, meter: WireMeter, watcher: Watcher | None, marks: Marks,
+    ) -> None:  # fmt: skip
+        """Wire the looks; the memory is led up to the outbox's end at once."""
+        self._record, self._around, self._outbox, self._known = record, around, outbox, known
+        self._sender, self._state, self._meter = sender, state, meter
+        self._watcher, self._marks = watcher, marks
+        self._stopping = threading.Event()
+        self._held = HeldChunks()
+        self._owners = Owners()
+        self._excludes = Excludes(record.excludes)
+        self._own_state = around.state.path.stat()
+        settings = around.settings
+        self._road = Road(uploader, around.threads, sender.is_open, self._check, settings.outbox_limit_bytes, state.full)
+        self._mirror_end = 0
+        self.steps = 0  # grows while a look goes on
+        self.looking_at_ns: int | None = None
+        self.recover()
+
+    def run(self) -> None:
+        """Look whenever something was noticed, and at everything now and then, until `stop`."""
+        settings, clock = self._around.settings, self._around.clock
+        next_full = clock.monotonic()
+        while not self._stopping.is_set():
+            if clock.monotonic() >= next_full:
+                self._marks.mark_all()
+            idle = max(next_full - clock.monotonic(), 0.01)
+            if not self._marks.wait(settings.settle_seconds, settings.settle_limit_seconds, idle):
+                continue
+            begin = clock.monotonic()
+            scope = self.try_look()
+            if scope is not None and scope.is_full:
+                is_limited = self._watcher is None or self._watcher.is_limited
+                pause = settings.rescan_seconds if is_limited else settings.reconcile_seconds
+                next_full = clock.monotonic() + pause
+            self._stopping.wait(min(clock.monotonic() - begin, _LONGEST_REST_SECONDS))
+
+    def run_once(self) -> bool:
+        """Look at everything, then at what moved meanwhile; return False when that was ended by `stop`."""
+        self._marks.mark_all()
+        for _ in range(_ROUNDS):
+            while self.try_look() is None:
+                if self._stopping.is_set():
+                    return False
+            if self._marks.oldest_ns() is None:
+                break
+            self._stopping.wait(self._around.settings.settle_seconds)
+        return True
+
+    def stop(self) -> None:
+        """End looking soon."""
+        self._stopping.set()
+        self._marks.wake()
+
+    def try_look(self) -> Scope | None:
+        """Make one look at what is marked and return that; None, with the marks put back, when it could not be made."""
+        scope = self._marks.take()
+        self.looking_at_ns = scope.noticed_ns or None
+        try:
+            self._prepare(scope)
+            self._look(scope)
+        except StagekeeperError as error:
+            self._undo(scope, error)
+            return None
+        finally:
+            self.looking_at_ns = None
+        self._state.look("")
+        return scope
+
+    def recover(self) -> None:
+        """Take the memory back to its last commit and lead it up to the outbox's end; lay a baseline if it does not fit."""
+        known, outbox = self._known, self._outbox
+        known.roll_back()
+        self._held.forget()
+        try:
+            for _, steps in outbox.steps_after(known.position()):
+                for step in steps:
+                    known.take(step)
+        except PositionUnknown:
+            known.clear()
+            self._state.resync("the agent's memory did not fit its outbox, so everything is compared")
+        known.commit(outbox.end)
+        outbox.note_committed(outbox.end)
+        self._tell_mirror()
+
+    def note_durable(self, sequence: int) -> None:
+        """Take note of an acknowledgement: the baseline is laid when its end is durable."""
+        if self._mirror_end and sequence >= self._mirror_end:
+            self._mirror_end = 0
+            self._state.is_mirrored = True
+            self._state.resync("")
+
+    # -- one look -------------------------------------------------------------------------------------------------
+
+    def _prepare(self, scope: Scope) -> None:
+        if self._sender.needs_epoch:
+            self._begin_epoch()
+        limit = self._around.settings.outbox_limit_bytes
+        is_full = self._outbox.pending_bytes >= limit
+        self._state.full(is_full)
+        if is_full:
+            raise OutboxFull(f"the outbox holds {limit} bytes", remedy="bring the line up, or raise outbox_limit_bytes")
+        if self._known.mirror() != MIRROR_DONE:
+            scope.is_full = True
+        self._meter.is_resync = self._known.mirror() != MIRROR_DONE
+
+    def _look(self, scope: Scope) -> None:
+        try:
+            folders = open_root(self._record)
+        except RootGone as error:
+            self._state.root(error.message)
+            raise
+        self._state.root("")
+        try:
+            if scope.is_full:
+                self._owners.forget()
+                if self._watcher is not None:
+                    self._watcher.begin_full_look()
+            is_group = self._known.mirror() == MIRROR_DONE
+            shipment = Shipment(self._known, self._outbox, self._held, self._road, scope.noticed_ns, is_group)
+            reader = NodeReader(AttributeReader(self._owners), shipment, self._around.clock)
+            look = Look(self._rules(), folders, reader, shipment, self._state.troubled())
+            findings = look.run(scope)
+        finally:
+            folders.close()
+        self._state.take_findings(findings, scope.is_full)
+        self._marks.restore(findings.again)
+        if not is_group:
+            self._mirror_end = self._outbox.end.sequence
+            self.note_durable(self._outbox.acknowledged.sequence)
+        if self._watcher is not None and self._watcher.is_limited:
+            self._state.watching = f"not all folders are watched ({self._watcher.limit_reason}): looking regularly"
+        else:
+            self._state.watching = ""
+
+    def _rules(self) -> LookRules:
+        entering = self._watcher.entering if self._watcher is not None else lambda path, folder: None
+        return LookRules(self._excludes, self._own_state, entering)
+
+    def _undo(self, scope: Scope, error: StagekeeperError) -> None:
+        self.recover()
+        if isinstance(error, HeldWrong):
+            self._known.forget_pieces()
+            self._known.commit(self._outbox.end)
+        self._marks.restore(scope)
+        if isinstance(error, LookEnded):
+            return
+        _log.warning("share %s: %s", self._record.name, error.message)
+        self._state.look(error.message)
+        if not isinstance(error, HeldWrong):
+            self._stopping.wait(_PAUSE_SECONDS)
+
+    def _begin_epoch(self) -> None:
+        """Give up what cannot be sent; everything is compared and sent under new numbers."""
+        _log.error("share %s: %s; a new epoch begins", self._record.name, self._sender.needs_epoch)
+        self._outbox.begin_epoch()
+        self._known.clear()
+        self._known.commit(self._outbox.end)
+        self._outbox.note_committed(self._outbox.end)
+        self._held.forget()
+        self._tell_mirror()
+        self._sender.begin_epoch()
+
+    def _tell_mirror(self) -> None:
+        self._state.is_mirrored = self._known.mirror() == MIRROR_DONE
+
+    def _check(self) -> None:
+        if self._stopping.is_set() or self._sender.needs_epoch:
+            raise LookEnded("the look was ended")
+        if not self._state.is_full:
+            self.steps += 1

@@ -1,0 +1,44 @@
+"""The chunks of a file's last sent content: what need not be sent, and what a new chunk stands in for.
+
+They are kept as a plain list of u64 length and 32 bytes digest, little endian.
+"""
+
+import struct
+from collections.abc import Iterable
+
+from core.digest import ZERO_DIGEST, Digest
+from staging.recipe_format import Piece
+
+_PIECE = struct.Struct("<Q32s")
+NO_PIECES = b""
+
+
+def encode_pieces(pieces: Iterable[Piece]) -> bytes:
+    """Return a list of chunks as it is kept."""
+    return b"".join([_PIECE.pack(piece.length, piece.digest) for piece in pieces])
+
+
+class OldPieces:
+    """The earlier content of a file while its new content is cut, chunk by chunk in order."""
+
+    def __init__(self, encoded: bytes) -> None:
+        """Read a list kept by `encode_pieces`."""
+        self._digests = [digest for _, digest in _PIECE.iter_unpack(encoded)]
+        self._places = {digest: place for place, digest in enumerate(self._digests)}
+        self._next = 0
+
+    def holds(self, digest: bytes) -> bool:
+        """Tell whether the new content's next chunk was in the old one, and go on behind it."""
+        place = self._places.get(digest)
+        if place is None:
+            return False
+        self._next = place + 1
+        return True
+
+    def replaced(self) -> Digest:
+        """Return the old chunk in whose place the new content's next, unknown one stands; zeros when there is none."""
+        if self._next >= len(self._digests):
+            return ZERO_DIGEST
+        digest = self._digests[self._next]
+        self._next += 1
+        return Digest(digest)

@@ -1,0 +1,84 @@
+"""Sending contents once more that a waiting frame names and the appliance has lost meanwhile.
+
+What was put is kept for a time only unless a frame names it; a frame that waited longer needs its contents again. They
+are read from the files, if those still have them.
+"""
+
+import os
+
+from branch.contents import read_content
+from branch.folders import OpenFolders
+from branch.shipment import GROUP_BYTES
+from branch.uploader import LooseChunk, Uploader
+from core.digest import Digest
+from core.relpath import RelPath, split
+from staging.changes import Content, ContentRef, Create
+from staging.chunk_format import PackedChunk
+from staging.frame_format import Frame
+from staging.references import simple_changes
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class _DirectSink:
+    """Puts what is read at once."""
+
+    def __init__(self, uploader: Uploader) -> None:
+        self._uploader = uploader
+        self._group: list[LooseChunk] = []
+        self._nodes: list[PackedChunk] = []
+        self._bytes = 0
+
+    def chunk(self, digest: Digest, data: bytes | memoryview, replaces: Digest) -> None:
+        self._group.append((digest, data, replaces))
+        self._bytes += len(data)
+        if self._bytes >= GROUP_BYTES:
+            self._put_group()
+
+    def nodes(self, nodes: list[PackedChunk]) -> None:
+        self._nodes += nodes
+
+    def check(self) -> None:
+        """Go on: a request that fails ends the work."""
+
+    def finish(self) -> None:
+        self._put_group()
+        self._uploader.put_missing(self._nodes)
+
+    def _put_group(self) -> None:
+        self._uploader.upload(self._group)
+        self._group, self._bytes = [], 0
+
+
+def put_again(frame: Frame, root: bytes, uploader: Uploader) -> bool:
+    """Put all contents that a frame names, as far as the appliance lacks them; return whether all files still had them."""
+    wanted: dict[RelPath, ContentRef] = {}
+    for change in simple_changes(frame.changes):
+        if isinstance(change, Create | Content) and change.content is not None:
+            wanted[frame.paths[change.path]] = change.content
+    try:
+        folders = OpenFolders(root)
+    except OSError:
+        return False
+    try:
+        results = [_put_file(folders, path, content, uploader) for path, content in wanted.items()]
+        return all(results)
+    finally:
+        folders.close()
+
+
+def _put_file(folders: OpenFolders, path: RelPath, expected: ContentRef, uploader: Uploader) -> bool:
+    folder, name = split(path)
+    try:
+        descriptor = os.open(name, _FLAGS, dir_fd=folders.open(folder))
+    except OSError:
+        return False
+    sink = _DirectSink(uploader)
+    try:
+        content, _ = read_content(descriptor, os.fstat(descriptor).st_size, sink, b"")
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    sink.finish()
+    return content == expected

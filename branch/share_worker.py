@@ -1,0 +1,143 @@
+"""Everything that works for one share, in threads of its own: looking, sending, watching."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from branch.known_db import KnownDb
+from branch.looking import Looking
+from branch.marks import Marks
+from branch.outbox import Outbox
+from branch.outbox_format import OutboxDamaged
+from branch.repair import put_again
+from branch.sender import Sender
+from branch.share_line import ShareLine
+from branch.share_state import ShareState
+from branch.state_db import ShareRecord, StateDb
+from branch.surroundings import Surroundings
+from branch.uploader import Uploader
+from branch.watcher import Watcher
+from branch.wire import WireMeter
+from core.durable import make_directories
+from core.errors import StagekeeperError
+from staging.protocol import Position
+
+_log = logging.getLogger("stagekeeper.agent")
+
+
+class ShareWorker:
+    """Works for one share, from `start` to `stop` and `join`."""
+
+    def __init__(self, record: ShareRecord, around: Surroundings, is_once: bool) -> None:
+        """Open outbox and memory; with `is_once` one full look is made, without it the share is watched."""
+        self.record, self._around, self._is_once = record, around, is_once
+        self.state, self.meter = ShareState(), WireMeter(record.wire)
+        directory = around.state.share(record.share_id)
+        make_directories(directory, around.files)
+        self.outbox = self._open_outbox()
+        self._known = KnownDb(directory / "known.db")
+        self._state_db = StateDb(around.state.database)  # used by the sending thread only
+        line = ShareLine(around.pool, record.name, self.meter)
+        uploader = Uploader(line)
+        self.sender = Sender(
+            record.share_id, self.outbox, line, around.pool, self.state, around.new_random(),
+            around.settings.retry_limit_seconds, self._acknowledged, lambda frame: put_again(frame, record.path, uploader),
+            self._look_anew,
+        )  # fmt: skip
+        self.marks = Marks(around.clock)
+        self._watcher = None if is_once else Watcher(self.marks)
+        self.looking = Looking(
+            record, around, self.outbox, self._known, self.sender, uploader, self.state, self.meter, self._watcher, self.marks
+        )
+        self._is_looked = threading.Event()
+        self._anew = threading.Event()
+        self.failure: BaseException | None = None
+        self._stopping = False
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._start("send", self.sender.run)
+        if self._watcher is not None:
+            self._start("watch", self._watcher.run)
+        self._start("look", self._look_once if self._is_once else self.looking.run)
+
+    def stop(self) -> None:
+        """End all threads soon."""
+        self._stopping = True
+        self.looking.stop()
+        self._anew.set()
+        self.sender.stop()
+        if self._watcher is not None:
+            self._watcher.stop()
+
+    def join(self) -> None:
+        """Wait until all threads have ended, then close what they used."""
+        for thread in self._threads:
+            thread.join()
+        if self._watcher is not None:
+            self._watcher.close()
+        self._state_db.record_progress(self.record.share_id, self.outbox.acknowledged, self.meter.bill)
+        self._known.close()
+        self._state_db.close()
+        self.outbox.close()
+
+    def behind_since_ns(self) -> int | None:
+        """Return when the oldest change was noticed that is not durable on the appliance yet, None when all is."""
+        times = (self.outbox.oldest_notice_ns(), self.marks.oldest_ns(), self.looking.looking_at_ns)
+        return min((time for time in times if time), default=None)
+
+    def progress(self) -> tuple[int, ...]:
+        """Return numbers that grow while something is achieved."""
+        outbox = self.outbox
+        return outbox.end.sequence, outbox.acknowledged.sequence, self.meter.bill.payload_bytes, self.looking.steps
+
+    def is_durable(self) -> bool:
+        """Tell whether all that was looked at is durable on the appliance."""
+        return self._is_looked.is_set() and not self.sender.needs_epoch and self.outbox.acknowledged == self.outbox.end
+
+    def _look_once(self) -> None:
+        while self.looking.run_once():
+            self._is_looked.set()
+            self._anew.wait()
+            if self._stopping:
+                return
+            self._anew.clear()
+
+    def _look_anew(self) -> None:
+        """A new epoch is needed: everything is looked at again."""
+        self._is_looked.clear()
+        self.marks.mark_all()
+        self._anew.set()
+
+    def _acknowledged(self, position: Position) -> None:
+        self._state_db.record_progress(self.record.share_id, position, self.meter.bill)
+        self.looking.note_durable(position.sequence)
+
+    def _open_outbox(self) -> Outbox:
+        record, around = self.record, self._around
+        directory = around.state.share(record.share_id) / "outbox"
+        try:
+            outbox = Outbox(directory, record.share_id, record.acknowledged, around.files)
+        except OutboxDamaged as error:
+            _log.error("share %s: %s; a new epoch begins", record.name, error.message)
+            self.state.resync(error.message)
+            outbox = Outbox(directory, record.share_id, record.acknowledged, around.files, anew=True)
+        if outbox.dropped_bytes:
+            _log.warning("share %s: %d bytes that were not finished are cut", record.name, outbox.dropped_bytes)
+        return outbox
+
+    def _start(self, name: str, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=self._guard, args=(work,), name=f"{name} {self.record.name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Run a thread's work; what ends it unexpectedly is told, and ends the agent."""
+        try:
+            work()
+        except StagekeeperError as error:
+            self.failure = error
+        except Exception as error:
+            _log.exception("share %s", self.record.name)
+            self.failure = error

@@ -1,0 +1,102 @@
+"""What `status` tells: written by the running agent into a small file, read by the command beside it."""
+
+import base64
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from branch.share_worker import ShareWorker
+from branch.state_db import ShareRecord
+from branch.wire import WireBill
+from core.clock import NANOSECONDS
+from core.durable import FileLayer, replace_file
+from core.relpath import is_text, show_path
+
+
+class NotProtected(Struct, frozen=True, omit_defaults=True):
+    """A path that is left out against the operator's will, and why."""
+
+    path: str
+    reason: str
+    path_base64: str = ""
+
+
+class ShareStatus(Struct, frozen=True):
+    """One share, as printed."""
+
+    share: str
+    capture: str
+    mode: str
+    state: str
+    reason: str
+    durable_sequence: int
+    outbox_bytes: int
+    lag_seconds: float
+    wire: WireBill
+    not_protected: list[NotProtected]
+
+
+class _Noted(Struct, frozen=True):
+    """What the running agent writes down: the status without a lag, and since when the share is behind."""
+
+    status: ShareStatus
+    behind_since_ns: int | None
+
+
+def status_of(worker: ShareWorker, now_ns: int) -> ShareStatus:
+    """Return a share's status from the running agent."""
+    state, reason = worker.state.shown()
+    since = worker.behind_since_ns()
+    return ShareStatus(
+        share=worker.record.name,
+        capture="watch",
+        mode="async",
+        state=state,
+        reason=reason,
+        durable_sequence=worker.outbox.acknowledged.sequence,
+        outbox_bytes=worker.outbox.pending_bytes,
+        lag_seconds=_lag(since, now_ns),
+        wire=worker.meter.bill,
+        not_protected=[_not_protected(path, why) for path, why in worker.state.not_protected()],
+    )
+
+
+class StatusWriter:
+    """Keeps the status file as the shares are, without writing when nothing changed."""
+
+    def __init__(self, path: Path, files: FileLayer) -> None:
+        """Write to `path`."""
+        self._path, self._files = path, files
+        self._written = b""
+
+    def write(self, workers: dict[bytes, ShareWorker]) -> None:
+        """Write down how the shares are."""
+        noted = {share_id.hex(): _note(worker) for share_id, worker in sorted(workers.items())}
+        data = msgspec.json.encode(noted)
+        if data != self._written:
+            replace_file(self._path, data, self._files)
+            self._written = data
+
+
+def read_status(path: Path, record: ShareRecord, now_ns: int) -> ShareStatus:
+    """Return a share's status as last written down, or as a share is before the agent has run."""
+    try:
+        noted = msgspec.json.decode(path.read_bytes(), type=dict[str, _Noted]).get(record.share_id.hex())
+    except (OSError, msgspec.MsgspecError):  # not yet written
+        noted = None
+    if noted is None:
+        return ShareStatus(record.name, "watch", "async", "mirroring", "the agent has not run yet", 0, 0, 0.0, record.wire, [])
+    return msgspec.structs.replace(noted.status, lag_seconds=_lag(noted.behind_since_ns, now_ns))
+
+
+def _note(worker: ShareWorker) -> _Noted:
+    return _Noted(msgspec.structs.replace(status_of(worker, 0), lag_seconds=0.0), worker.behind_since_ns())
+
+
+def _lag(since_ns: int | None, now_ns: int) -> float:
+    return round(max(now_ns - since_ns, 0) / NANOSECONDS, 3) if since_ns else 0.0
+
+
+def _not_protected(path: bytes, reason: str) -> NotProtected:
+    return NotProtected(show_path(path), reason, "" if is_text(path) else base64.b64encode(path).decode())

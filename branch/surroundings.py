@@ -1,0 +1,24 @@
+"""What all shares of a running agent have in common, passed in."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from random import Random
+
+from branch.settings import Settings, StateDirectory
+from branch.share_line import LinePool
+from core.clock import Clock
+from core.durable import FileLayer
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """State directory, settings, time, chance, files, connections to the appliance, and threads for uploads."""
+
+    state: StateDirectory
+    settings: Settings
+    clock: Clock
+    files: FileLayer
+    pool: LinePool
+    threads: Executor
+    new_random: Callable[[], Random]

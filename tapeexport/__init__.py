@@ -1,0 +1,1 @@
+"""Cartridges: static snapshots written as pax tar archives that plain GNU tar restores, and their inventory."""

@@ -1,0 +1,211 @@
+"""Writes snapshots as one pax tar archive onto a volume, with its index, check sums and restore text at the end.
+
+Promises that plain GNU tar restores what `not_exported` does not name. Memory holds one name for each node that has
+several, else nothing that grows. Whoever calls looks after the volume and reads it back.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import msgspec
+from msgspec import Struct
+
+from core.digest import Digest
+from core.errors import Damaged
+from core.relpath import ROOT, RelPath, show_path
+from snapshots.tree import Extent, Node, TreeView
+from staging.changes import Chunk, Kind
+from tapeexport.background import fetch_ahead
+from tapeexport.cartridge_format import (
+    INDEX_NAME,
+    RESTORE_NAME,
+    SUMS_NAME,
+    IndexEnd,
+    Label,
+    encode_label,
+    encode_line,
+    head_of,
+    own_member,
+    restore_text,
+    sums_line,
+)
+from tapeexport.deep_paths import Alias, DeepPaths, NamedFolder
+from tapeexport.member_writer import MemberWriter, Progress, SourceUnreadable
+from tapeexport.pax_format import END_OF_ARCHIVE, RECORD_BYTES, REPEATED, encode_member, why_not_exportable
+from tapeexport.sparse_map import plan_sparse, stored_runs
+from tapeexport.spool import LineSpool
+from tapeexport.volume import Volume
+from tapeexport.zeros import ZEROS
+
+_FETCH_AHEAD_FROM_BYTES = 4 * 1024 * 1024  # below, handing chunks between threads costs more than it saves
+_CHUNKS_AHEAD = 8  # 2 MiB of the largest chunks
+
+
+class NotExported(Struct, frozen=True):
+    """Something of a snapshot that a tar archive cannot hold."""
+
+    path: str
+    what: str
+    why: str
+
+
+class ArchiveWriter:
+    """One archive while it is written: any number of `add_tree`, then `finish`. After an error it is of no use."""
+
+    def __init__(self, volume: Volume, label: Label, index: LineSpool, sums: LineSpool, progress: Progress | None = None) -> None:
+        """Begin the archive with its label; `index` and `sums` are empty."""
+        self.not_exported: list[NotExported] = []
+        self._volume = volume
+        self._label = label
+        self._index = index
+        self._sums = sums
+        self._out = MemberWriter(volume, index, sums, progress)
+        self._next_alias = 1
+        label_bytes = encode_label(label)
+        volume.append(label_bytes)
+        index.add(encode_line(head_of(label, label_bytes)))
+
+    @property
+    def members(self) -> int:
+        """Return how many names of the snapshots were written."""
+        return self._out.members
+
+    @property
+    def content_bytes(self) -> int:
+        """Return the size of all files written, holes included, each file once."""
+        return self._out.content_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of the archive so far."""
+        return self._volume.offset
+
+    def add_tree(self, view: TreeView) -> None:
+        """Write a whole share below the folder of its name."""
+        tree = _TreeWriter(view, self._out, self._next_alias)
+        tree.write()
+        self.not_exported += tree.not_exported
+        self._next_alias = tree.deep.next_number
+
+    def finish(self) -> None:
+        """Write the cartridge's own files and the end of the archive, and finish the volume."""
+        members, content_bytes = self.members, self.content_bytes
+        text = restore_text(self._label)
+        self._out.write_file(RESTORE_NAME, RESTORE_NAME, own_member(self._label, RESTORE_NAME, len(text)), text)
+        self._out.content_bytes = content_bytes
+        self._index.add(encode_line(IndexEnd(True, members, content_bytes)))
+        index_sha256 = self._out.write_spool(self._label, INDEX_NAME, self._index)
+        self._sums.add(sums_line(index_sha256, INDEX_NAME))
+        self._out.write_spool(self._label, SUMS_NAME, self._sums)
+        self._volume.append(END_OF_ARCHIVE)
+        self._volume.append(bytes(-self._volume.offset % RECORD_BYTES))
+        self._volume.finish()
+        self._out.report()
+
+
+class _TreeWriter:
+    """Writes the nodes of one share as members."""
+
+    def __init__(self, view: TreeView, out: MemberWriter, next_alias: int) -> None:
+        self.not_exported: list[NotExported] = []
+        self._view = view
+        self._out = out
+        self._top = view.share.encode()
+        self._first_names: dict[int, bytes] = {}
+        self.deep = DeepPaths(self._top, next_alias)
+
+    def write(self) -> None:
+        for path, node in self._view.walk(ROOT):
+            for folder in self.deep.leave_for(path):
+                self._repeat(folder)
+            name = self.deep.name(path)
+            if self._is_exportable(path, node):
+                self._out.members += 1
+                self._add(path, name, node)
+            alias = self.deep.enter(path, name) if node.kind is Kind.FOLDER else None
+            if alias is not None:
+                self._add_alias(alias, node)
+        for folder in self.deep.leave_for(None):
+            self._repeat(folder)
+
+    def _add(self, path: RelPath, name: bytes, node: Node) -> None:
+        full_path = self._full(path)
+        node = self._storable(full_path, node)
+        if node.kind is Kind.FOLDER:
+            self._out.write_bare(full_path, name, "folder", encode_member(name + b"/", node))
+            return
+        if node.linked:
+            first_name = self._first_names.setdefault(node.id, name)
+            if first_name is not name:
+                self._out.write_bare(full_path, name, "link", encode_member(name, node, link_to=first_name), first_name)
+                return
+        if node.kind is Kind.FILE:
+            try:
+                self._add_file(full_path, name, node)
+            except Damaged as error:
+                raise SourceUnreadable(
+                    f"cannot export {show_path(full_path)} as of sequence {self._view.sequence}: {error.message}",
+                    remedy=error.remedy or "scrub the store, or export another snapshot",
+                ) from error
+        else:
+            self._out.write_bare(full_path, name, node.kind.name.lower(), encode_member(name, node), node.target)
+
+    def _add_file(self, full_path: bytes, name: bytes, node: Node) -> None:
+        if isinstance(node.content, Chunk):
+            data = self._view.chunk(Digest(node.content.digest))
+            if len(data) != node.size_bytes:
+                raise SourceUnreadable(f"its content has {len(data)} bytes, the catalogue says {node.size_bytes}")
+            self._out.write_file(full_path, name, encode_member(name, node), data)
+            return
+        sparse = plan_sparse(self._view.extents(node.content), node.size_bytes)
+        header = encode_member(name, node, sparse=sparse)
+        stored_bytes = sparse.data_bytes if sparse else node.size_bytes
+        self._out.write_long_file(full_path, name, header, node.size_bytes, stored_bytes, self._runs(node))
+
+    def _runs(self, node: Node) -> Iterator[tuple[int, bytes | memoryview]]:
+        runs = stored_runs(self._view.extents(node.content), node.size_bytes)
+        if node.size_bytes < _FETCH_AHEAD_FROM_BYTES:
+            return map(self._fetch, runs)
+        return fetch_ahead(self._fetch, runs, _CHUNKS_AHEAD)
+
+    def _fetch(self, run: Extent) -> tuple[int, bytes | memoryview]:
+        if run.digest is None:
+            return run.offset, ZEROS[: run.length]
+        data = self._view.chunk(run.digest)
+        if len(data) != run.length:
+            raise SourceUnreadable(f"the chunk at offset {run.offset} has {len(data)} bytes instead of {run.length}")
+        return run.offset, data
+
+    def _add_alias(self, alias: Alias, node: Node) -> None:
+        attributes = msgspec.structs.replace(node.attributes, mode=0o777, xattrs=())
+        link = Node(id=0, kind=Kind.SYMLINK, size_bytes=0, attributes=attributes, target=alias.target)
+        self._out.write_bare(alias.name, alias.name, "alias", encode_member(alias.name, link), alias.target)
+
+    def _repeat(self, folder: NamedFolder) -> None:
+        full_path = self._full(folder.path)
+        node = self._storable(full_path, self._view.node_at(folder.path))
+        header = encode_member(folder.name + b"/", node, note=REPEATED)
+        self._out.write_bare(full_path, folder.name, "repeat", header)
+
+    def _full(self, path: RelPath) -> bytes:
+        return self._top + b"/" + path if path else self._top
+
+    def _is_exportable(self, path: RelPath, node: Node) -> bool:
+        why = why_not_exportable(node)
+        if why is not None:
+            what = node.kind.name.lower().replace("_", " ")
+            self.not_exported.append(NotExported(show_path(self._full(path)), what, why))
+        return why is None
+
+    def _storable(self, full_path: bytes, node: Node) -> Node:
+        if not node.attributes.xattrs:
+            return node
+        refused = [name for name, _ in node.attributes.xattrs if b"\0" in name]
+        if not refused:
+            return node
+        for name in refused:
+            left_out = NotExported(show_path(full_path), f"attribute {show_path(name)}", "its name holds a NUL byte")
+            if left_out not in self.not_exported:
+                self.not_exported.append(left_out)
+        kept = tuple(xattr for xattr in node.attributes.xattrs if b"\0" not in xattr[0])
+        return replace(node, attributes=msgspec.structs.replace(node.attributes, xattrs=kept))
