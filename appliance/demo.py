@@ -18,7 +18,6 @@ import msgspec
 
 from appliance.credentials import Chance, new_password
 from appliance.sample_share import edit_sample, fill_sample
-from core.clock import Clock
 from core.durable import make_directories, replace_file
 from core.errors import StagekeeperError, TryLater
 
@@ -43,9 +42,9 @@ class PortTaken(TryLater):
 class Demo:
     """One run of the demo below a folder."""
 
-    def __init__(self, folder: Path, chance: Chance, clock: Clock, say: Say) -> None:
+    def __init__(self, folder: Path, chance: Chance, say: Say) -> None:
         """Bind the folder; nothing is done before `begin`."""
-        self.folder, self._chance, self._clock, self._say = folder.absolute(), chance, clock, say
+        self.folder, self._chance, self._say = folder.absolute(), chance, say
         self.root = self.folder / "appliance"
         self.state = self.folder / "agent"
         self.share = self.folder / "documents"
@@ -82,7 +81,9 @@ class Demo:
         wait()
 
     def end(self) -> None:
-        """Stop agent and appliance cleanly."""
+        """Stop agent and appliance cleanly; a second Ctrl-C does not cut that short."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for child in reversed(self._children):
             child.send_signal(signal.SIGTERM)
             try:
@@ -179,9 +180,9 @@ class Demo:
         return child
 
 
-def run_demo(folder: Path, leave: bool, clock: Clock, say: Say, show: Callable[[dict[str, Any]], None]) -> None:
+def run_demo(folder: Path, leave: bool, say: Say, show: Callable[[dict[str, Any]], None]) -> None:
     """Run the demo until Ctrl-C or SIGTERM, or until it is made when `leave` is set."""
-    demo = Demo(folder, secrets.token_bytes, clock, say)
+    demo = Demo(folder, secrets.token_bytes, say)
     signal.signal(signal.SIGTERM, _interrupt)
     if os.geteuid() != 0:
         say("Not running as root: owners, trusted attributes and device files cannot be given back in restores")

@@ -32,9 +32,22 @@ from appliance.schedules_db import ScheduleRow
 from appliance.settings import Environment, Settings, load_settings
 from appliance.sign_in import SignInDesk
 from core.clock import Clock, SystemClock
+from core.durable import OS_FILES, FileLayer
 from web.app import create_app
 from web.operations import Health, Intake, Operations, Shares
 from web.settings import WebSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the appliance uses of the machine below it; tests pass their own."""
+
+    clock: Clock
+    chance: Chance
+    files: FileLayer
+
+
+MACHINE = Machine(SystemClock(), secrets.token_bytes, OS_FILES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +58,7 @@ class Plumbing:
     settings: Settings
     clock: Clock
     chance: Chance
+    files: FileLayer
     database: ApplianceDatabase
     audit: AuditLog
     accounts: Accounts
@@ -96,28 +110,28 @@ def certificate_of(root: Root, settings: Settings) -> Certificate:
     return Certificate(root.tls / CERTIFICATE_FILE, root.tls / KEY_FILE)
 
 
-def build_plumbing(
-    root: Root, settings: Settings, certificate: Certificate, clock: Clock, chance: Chance, stack: ExitStack
-) -> Plumbing:
+def build_plumbing(root: Root, settings: Settings, certificate: Certificate, machine: Machine, stack: ExitStack) -> Plumbing:
     """Open database and audit log; `stack` closes them."""
+    clock, chance = machine.clock, machine.chance
     database = ApplianceDatabase(root.db / "appliance.db")
     stack.callback(database.close)
-    audit = AuditLog(root.audit, root.store_id, clock)
+    audit = AuditLog(root.audit, root.store_id, clock, machine.files)
     stack.callback(audit.close)
     accounts = Accounts(database, clock, chance)
     branches = Branches(database, clock, chance, fingerprint(certificate.certificate))
     stack.callback(branches.flush)
     return Plumbing(
-        root,
-        settings,
-        clock,
-        chance,
-        database,
-        audit,
-        accounts,
-        Rights(accounts.grants_of),
-        branches,
-        EnrolmentDesk(database, branches, audit, clock),
+        root=root,
+        settings=settings,
+        clock=clock,
+        chance=chance,
+        files=machine.files,
+        database=database,
+        audit=audit,
+        accounts=accounts,
+        rights=Rights(accounts.grants_of),
+        branches=branches,
+        enrolment=EnrolmentDesk(database, branches, audit, clock),
     )
 
 
@@ -159,8 +173,7 @@ def open_appliance(
     stack: ExitStack,
     *,
     certificate: Certificate | None = None,
-    clock: Clock | None = None,
-    chance: Chance = secrets.token_bytes,
+    machine: Machine = MACHINE,
 ) -> Appliance:
     """Lock the folder and open everything in it; `stack` closes it again, in reverse."""
     root = open_root(path)
@@ -168,10 +181,10 @@ def open_appliance(
     lock = RootLock(root.lock_file)
     stack.callback(lock.release)
     used = certificate or certificate_of(root, settings)
-    plumbing = build_plumbing(root, settings, used, clock or SystemClock(), chance, stack)
+    plumbing = build_plumbing(root, settings, used, machine, stack)
     parts = make_parts(plumbing)
     stack.callback(parts.close)
     operations, scheduler = build_operations(plumbing, parts)
     web = WebSettings(metrics_need_token=settings.web.metrics_need_token)
-    app = create_app(operations, settings=web)
+    app = create_app(operations, settings=web, clock=machine.clock)
     return Appliance(plumbing, parts, scheduler, operations, used, app)

@@ -71,4 +71,3 @@ class OpenFolders:
 def is_absence(error: OSError) -> bool:
     """Tell whether an error says that nothing (or no folder) stands at the path."""
     return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-

@@ -47,9 +47,7 @@ class Findings:
 class Look:
     """A look in one share; made for each."""
 
-    def __init__(
-        self, rules: LookRules, folders: OpenFolders, reader: NodeReader, out: Shipment, troubled: set[RelPath]
-    ) -> None:
+    def __init__(self, rules: LookRules, folders: OpenFolders, reader: NodeReader, out: Shipment, troubled: set[RelPath]) -> None:
         """Look below `folders`; `troubled` are the paths that could not be read before."""
         self._rules, self._folders, self._reader, self._out = rules, folders, reader, out
         self._known = out.known
@@ -120,10 +118,12 @@ class Look:
         """Look at each entry; what stays in `rows` was not there."""
         excludes = None if self._rules.excludes.is_empty else self._rules.excludes
         own_inode = self._rules.own_state.st_ino
+        seen: set[bytes] = set()  # network file systems may list a name twice
         for name, found in self._entries(folder, names):
             row = rows.pop(name, None)
-            if found is None:
+            if found is None or name in seen:
                 continue
+            seen.add(name)
             may_be_left_out = excludes is not None or found.st_ino == own_inode
             if may_be_left_out and self._is_left_out(join(folder, name), name, found):
                 if row is not None:
@@ -219,8 +219,12 @@ class Look:
 
     def _is_here(self, folder: RelPath, inode: int) -> bool:
         """Tell whether an inode stands under any name in a folder."""
-        with os.scandir(self._folders.open(folder)) as entries:
-            return any(entry.inode() == inode for entry in entries)
+        descriptor = os.open(b".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._folders.open(folder))  # one with its own offset
+        try:
+            with os.scandir(descriptor) as entries:
+                return any(entry.inode() == inode for entry in entries)
+        finally:
+            os.close(descriptor)
 
     def _other_file_system(self, folder: RelPath, name: bytes, found: os.stat_result, row: KnownRow | None) -> None:
         """Leave what was known below a mount point as it was; take in an empty folder where nothing was known."""

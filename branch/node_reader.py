@@ -150,6 +150,4 @@ class NodeReader:
 
 
 def _same_state(one: os.stat_result, other: os.stat_result) -> bool:
-    return (
-        one.st_size == other.st_size and one.st_mtime_ns == other.st_mtime_ns and one.st_ctime_ns == other.st_ctime_ns
-    )
+    return one.st_size == other.st_size and one.st_mtime_ns == other.st_mtime_ns and one.st_ctime_ns == other.st_ctime_ns

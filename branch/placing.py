@@ -54,18 +54,24 @@ class Placing:
         self.has_moved = False
 
     def source(self, path: RelPath, found: os.stat_result, kind: Kind) -> tuple[KnownRow | None, bool]:
-        """Return (where the node is remembered, whether it is still there too)."""
+        """Return (where the node is remembered, whether it is still there too).
+
+        A row of another node that had the same inode number is removed at once: from here on, rows with one number are
+        names of one node. Folders have one name only, and what was in them may have moved: they wait for the end.
+        """
         has_links = found.st_nlink > 1 and kind is not Kind.FOLDER
         if (self._is_new_share or self._is_mirroring) and not has_links:
             return None, False
         alive: KnownRow | None = None
         for row in self._known.by_inode(inode_of(found)):
-            if row.kind != kind or is_within(path, path_of(row)):
+            if is_within(path, path_of(row)):
                 continue
-            if self._is_there(row):
+            if row.kind == kind and self._is_there(row):
                 alive = row
-            elif not self._is_mirroring and self._was_renamed(row, path, found, kind):
+            elif row.kind == kind and not self._is_mirroring and self._was_renamed(row, path, found, kind):
                 return row, False
+            elif row.kind != Kind.FOLDER:
+                self._recorder.unlink(RelPath(row.folder), row.name)
         return (alive, True) if alive is not None and has_links else (None, False)
 
     def may_overwrite(self, occupant: KnownRow, kind: Kind, is_here: Callable[[int], bool]) -> bool:
@@ -151,4 +157,3 @@ class Placing:
 
     def _stands(self, name: bytes) -> bool:
         return self._folders.stat(ROOT, name) is not None
-

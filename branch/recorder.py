@@ -55,7 +55,7 @@ class Recorder:
         self._remember(folder, name, reading)
         if reading.kind is not Kind.FOLDER and reading.found.st_nlink > 1:
             for other in self.known.by_inode(new.inode):
-                if (other.folder, other.name) != (folder, name):
+                if (other.folder, other.name) != (folder, name) and other.kind == row.kind:
                     out.put_row(reading.row(RelPath(other.folder), other.name))
 
     def rename(self, row: KnownRow, folder: RelPath, name: bytes) -> KnownRow:
@@ -85,9 +85,7 @@ class Recorder:
 
     def _add_create(self, path: RelPath, reading: Reading) -> None:
         out = self._out
-        out.add(
-            Create(out.index(path), reading.kind, reading.attributes, reading.content, reading.target, reading.device)
-        )
+        out.add(Create(out.index(path), reading.kind, reading.attributes, reading.content, reading.target, reading.device))
 
     def _remember(self, folder: RelPath, name: bytes, reading: Reading) -> None:
         row = reading.row(folder, name)

@@ -221,7 +221,8 @@ It is a POSIX pax archive. To restore everything with GNU tar, as root, in an em
 
   tar --numeric-owner --acls --xattrs --xattrs-include='*' -xMpf {archive} </dev/null
 
-Exit status 0 means that all came back. Then check the contents, in the same directory:
+Exit status 0 means that all came back; notes about implausible time stamps and the keyword 'hdrcharset' do no harm.
+Any other status: something is missing, and tar names it. Then check the contents, in the same directory:
 
   sha256sum --quiet -c .cartridge/SHA256SUMS
 

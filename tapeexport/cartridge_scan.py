@@ -65,7 +65,7 @@ def read_label(reader: PaxReader) -> tuple[Label, bytes]:
     if version > VERSION:
         raise CartridgeTooNew(f"cartridge format {version} is not known here", remedy="upgrade, or restore it with GNU tar")
     try:
-        label = decode_label(header.records.get(b"comment", b""))
+        label = decode_label(dict(header.records).get(b"comment", b""))
     except ValueError as error:
         raise ArchiveDamaged(f"the label cannot be read: {error}", 0) from error
     return label, header.envelope

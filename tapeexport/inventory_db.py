@@ -17,6 +17,7 @@ from core.clock import NANOSECONDS, format_time
 from core.errors import NotFound, Stopped
 from tapeexport.cartridge_format import SnapshotLabel
 
+_OLDEST_SQLITE = (3, 51, 3)  # before, two connections that checkpoint a write-ahead log at once could lose commits
 _MIGRATIONS = (
     """
     CREATE TABLE media_set (
@@ -93,6 +94,9 @@ class InventoryDb:
         self._db.execute("PRAGMA foreign_keys = ON")
         if mode != "wal" or self._one("PRAGMA synchronous") != 2:
             raise InventoryUnusable(f"{path} does not keep a write-ahead log", remedy="keep it on a local disk")
+        version = tuple(map(int, self._one("SELECT sqlite_version()").split(".")))
+        if version < _OLDEST_SQLITE:
+            raise InventoryUnusable(f"SQLite {version} is too old", remedy="install pysqlite3, which brings its own")
         self._migrate(path)
 
     def close(self) -> None:

@@ -91,15 +91,18 @@ def encode_member(
     flag, target, size = TYPE_FLAGS[node.kind], node.target, node.size_bytes
     if link_to is not None:
         flag, target = HARD_LINK, link_to
+    comment = pax_record(b"comment", note) if note else b""
     if flag != REGULAR:
         size = 0
     elif node.content is not None:
-        note = b"blake3:" + node.content.digest.hex().encode()
+        comment = b"83 comment=blake3:%b\n" % node.content.digest.hex().encode()
     records = owner_records
     seconds, fraction = divmod(attributes.mtime_ns, NANOSECONDS)
-    if fraction or not 0 <= seconds <= MAX_OCTAL_11:
+    if fraction and 10**9 <= seconds < 10**10:  # 2001 to 2286: the records of most members have this one length
+        records += b"30 mtime=%d.%09d\n" % (seconds, fraction)
+    elif fraction or not 0 <= seconds <= MAX_OCTAL_11:
         records += pax_record(b"mtime", format_mtime(attributes.mtime_ns))
-        seconds = min(max(seconds, 0), MAX_OCTAL_11)
+    seconds = min(max(seconds, 0), MAX_OCTAL_11)
     header_name = name
     if sparse is not None:
         size = len(sparse.encoded) + sparse.data_bytes
@@ -114,8 +117,7 @@ def encode_member(
         records = name_records + records
     if attributes.xattrs and link_to is None:
         records += _xattr_records(attributes.xattrs)
-    if note:
-        records += pax_record(b"comment", note)
+    records += comment
     device = _device_fields(node.device) if node.device else _NO_DEVICE
     header = _ustar_block(header_name, ids, size, seconds, flag, target, owner + device, prefix)
     if records:
@@ -186,33 +188,28 @@ def _device_fields(device: int) -> bytes:
 def _long_names(name: bytes, target: bytes) -> tuple[bytes, bytes, bytes]:
     """Return the fields for a name and its prefix, and records for what does not fit into them."""
     # The ustar fields are taken as they are by every reader in every locale, so a pax record is the last resort.
-    records = b""
-    prefix = b""
+    short_name, prefix, records = name, b"", b""
     if len(name) > _NAME_BYTES:
         cut = name.find(b"/", max(1, len(name) - _NAME_BYTES - 1), min(_PREFIX_BYTES + 1, len(name) - 1))
         if cut > 0:
             prefix, short_name = name[:cut], name[cut + 1 :]
         else:
             short_name = name[:_NAME_BYTES].rstrip(b"/")
-            records += pax_record(b"path", name)
-    else:
-        short_name = name
+            records = _text_record(b"path", name)
     if len(target) > _NAME_BYTES:
-        records += pax_record(b"linkpath", target)
-    if _needs_binary(name) or _needs_binary(target):
-        records = b"21 hdrcharset=BINARY\n" + records
+        records += _text_record(b"linkpath", target)
     return short_name, prefix, records
 
 
-def _needs_binary(name: bytes) -> bool:
+def _text_record(keyword: bytes, name: bytes) -> bytes:
     # Without hdrcharset=BINARY bsdtar warns of names that are not UTF-8 and turns NFD into NFC; with it GNU tar prints
-    # one harmless warning, so it is set only for long names (short ones stand raw in the ustar fields).
-    if len(name) <= _SHORT_BYTES or name.isascii():
-        return False
+    # one harmless warning, so it is set only for such names.
+    record = pax_record(keyword, name)
     try:
-        return not unicodedata.is_normalized("NFC", name.decode())
+        is_plain = name.isascii() or unicodedata.is_normalized("NFC", name.decode())
     except UnicodeDecodeError:
-        return True
+        is_plain = False
+    return record if is_plain else b"21 hdrcharset=BINARY\n" + record
 
 
 def _sparse_name(name: bytes) -> bytes:
@@ -221,7 +218,7 @@ def _sparse_name(name: bytes) -> bytes:
 
 
 def _sparse_records(name: bytes, size_bytes: int) -> bytes:
-    real_name = pax_record(b"GNU.sparse.name", name)
+    real_name = _text_record(b"GNU.sparse.name", name)
     real_size = pax_record(b"GNU.sparse.realsize", b"%d" % size_bytes)
     return b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n" + real_name + real_size
 

@@ -5,7 +5,7 @@ Strict: what our writer does not write is `ArchiveDamaged`, so that harm is noti
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
 from core.clock import NANOSECONDS
@@ -34,7 +34,10 @@ _TYPE_NAMES = {flag: kind.name.lower() for kind, flag in TYPE_FLAGS.items()} | {
 _DEVICE_FLAGS = (b"3", b"4")
 
 
-@dataclass(frozen=True, slots=True)
+Records = list[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True)
 class Member:
     """One member as its headers tell it. `runs` are the stored parts of a file with holes."""
 
@@ -42,13 +45,23 @@ class Member:
     envelope: bytes
     name: bytes
     type_name: str
-    attributes: Attributes
     size_bytes: int
     stored_bytes: int
     target: bytes
-    device: tuple[int, int]
-    comment: bytes
     runs: tuple[tuple[int, int], ...] | None
+    header: bytes
+    records: Records
+
+    def attributes(self) -> Attributes:
+        """Return the attributes; raise `ArchiveDamaged` when they cannot be read."""
+        try:
+            return _attributes(self.header, self.records)
+        except (ValueError, ArithmeticError) as error:
+            raise ArchiveDamaged(f"attributes cannot be read: {error}", self.offset) from error
+
+    def device(self) -> tuple[int, int]:
+        """Return the major and minor number of a device."""
+        return _octal(self.header[329:337]), _octal(self.header[337:345])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +70,7 @@ class GlobalHeader:
 
     name: bytes
     envelope: bytes
-    records: dict[bytes, bytes]
-
-
-@dataclass(slots=True)
-class _Records:
-    """The records of an extended header, sorted out."""
-
-    plain: dict[bytes, bytes] = field(default_factory=dict)
-    xattrs: list[tuple[bytes, bytes]] = field(default_factory=list)
+    records: Records
 
 
 class PaxReader:
@@ -80,9 +85,9 @@ class PaxReader:
         start = self._source.offset
         block = self._header_block(start)
         if block[156:157] != GLOBAL:
-            return GlobalHeader(b"", block, {})
+            return GlobalHeader(b"", block, [])
         body, raw = self._extended_body(block, start)
-        return GlobalHeader(_text(block[:100]), raw, _parse_records(body, start).plain)
+        return GlobalHeader(_text(block[:100]), raw, _parse_records(body, start))
 
     def next_member(self) -> Member | None:
         """Return the next member, or None at the first of the two zero blocks that end the archive."""
@@ -90,7 +95,8 @@ class PaxReader:
         block = self._header_block(start)
         if block == _ZERO_BLOCK:
             return None
-        envelope, records = b"", _Records()
+        envelope: bytes = b""
+        records: Records = []
         if block[156:157] == EXTENDED:
             body, envelope = self._extended_body(block, start)
             records = _parse_records(body, start)
@@ -149,11 +155,10 @@ class PaxReader:
         padded = self._source.take(length + -length % BLOCK_BYTES)
         return padded[:length], block + padded
 
-    def _member(self, start: int, envelope: bytes, block: bytes, records: _Records) -> Member:
-        (name, mode, uid, gid, size, seconds, _, flag, link, _, user, group, major, minor, prefix) = USTAR.unpack(block)
-        plain = records.plain
-        comment = plain.get(b"comment", b"")
-        stored = int(plain[b"size"]) if b"size" in plain else _octal(size)
+    def _member(self, start: int, envelope: bytes, block: bytes, records: Records) -> Member:
+        plain = dict(records)
+        flag = block[156:157]
+        stored = int(plain[b"size"]) if b"size" in plain else _octal(block[124:136])
         runs, real_size = None, stored
         if b"GNU.sparse.name" in plain:
             real_size = int(plain[b"GNU.sparse.realsize"])
@@ -162,28 +167,11 @@ class PaxReader:
             stored -= len(encoded)
             if sum(length for _, length in runs) != stored:
                 raise ValueError(f"the sparse map does not add up to {stored} bytes")
-        attributes = Attributes(
-            mode=_octal(mode),
-            uid=int(plain[b"uid"]) if b"uid" in plain else _octal(uid),
-            gid=int(plain[b"gid"]) if b"gid" in plain else _octal(gid),
-            mtime_ns=_nanoseconds(plain[b"mtime"]) if b"mtime" in plain else _octal(seconds) * NANOSECONDS,
-            user=plain.get(b"uname", _text(user)),
-            group=plain.get(b"gname", _text(group)),
-            xattrs=tuple(records.xattrs),
-        )
-        return Member(
-            offset=start,
-            envelope=envelope,
-            name=_name(plain, prefix, name),
-            type_name=_type_name(flag, comment),
-            attributes=attributes,
-            size_bytes=real_size,
-            stored_bytes=stored,
-            target=plain.get(b"linkpath", _text(link)) if flag in (HARD_LINK, SYMLINK) else b"",
-            device=(_octal(major), _octal(minor)) if flag in _DEVICE_FLAGS else (0, 0),
-            comment=comment,
-            runs=runs,
-        )
+        target = b""
+        if flag in (HARD_LINK, SYMLINK):
+            target = plain.get(b"linkpath") or _text(block[157:257])
+        type_name = "repeat" if plain.get(b"comment") == REPEATED else _TYPE_NAMES[flag]
+        return Member(start, envelope, _name(plain, block), type_name, real_size, stored, target, runs, block, records)
 
     def _sparse_map(self, size_bytes: int, stored_bytes: int) -> tuple[bytes, tuple[tuple[int, int], ...]]:
         # The map is decimal lines; their count comes first. It cannot be longer than what is stored.
@@ -206,37 +194,49 @@ def _is_sound(block: bytes) -> bool:
     if block[257:265] != MAGIC:
         return False
     written = block[148:156]
-    return written == b"%06o\0 " % (byte_sum(block[:148] + b"        " + block[156:]) & 0o777777)
+    return written == b"%06o\0 " % (byte_sum(block) - sum(written) + 8 * 0x20)
 
 
-def _parse_records(body: bytes, start: int) -> _Records:
-    records = _Records()
+def _parse_records(body: bytes, start: int) -> Records:
+    records = []
     position = 0
     try:
         while position < len(body):
             space = body.index(b" ", position, position + 20)
             end = position + int(body[position:space])
-            if end <= space or end > len(body) or body[end - 1 : end] != b"\n":
+            if end <= space or body[end - 1 : end] != b"\n":
                 raise ValueError(f"record of {end - position} bytes")
             keyword, equals, value = body[space + 1 : end - 1].partition(b"=")
             if not equals:
                 raise ValueError("record without '='")
-            _sort_out(records, keyword, value)
+            records.append((keyword, value))
             position = end
     except ValueError as error:
         raise ArchiveDamaged(f"an extended header cannot be read: {error}", start) from error
     return records
 
 
-def _sort_out(records: _Records, keyword: bytes, value: bytes) -> None:
+def _attributes(block: bytes, records: Records) -> Attributes:
+    (_, mode, uid, gid, _, seconds, _, _, _, _, user, group, _, _, _) = USTAR.unpack(block)
+    plain = dict(records)
+    return Attributes(
+        mode=_octal(mode),
+        uid=int(plain[b"uid"]) if b"uid" in plain else _octal(uid),
+        gid=int(plain[b"gid"]) if b"gid" in plain else _octal(gid),
+        mtime_ns=_nanoseconds(plain[b"mtime"]) if b"mtime" in plain else _octal(seconds) * NANOSECONDS,
+        user=plain.get(b"uname", _text(user)),
+        group=plain.get(b"gname", _text(group)),
+        xattrs=tuple(xattr for record in records for xattr in _xattr(*record)),
+    )
+
+
+def _xattr(keyword: bytes, value: bytes) -> Iterator[tuple[bytes, bytes]]:
     if keyword.startswith(b"SCHILY.xattr."):
-        records.xattrs.append((keyword[13:].replace(b"%3D", b"=").replace(b"%25", b"%"), value))
+        yield keyword[13:].replace(b"%3D", b"=").replace(b"%25", b"%"), value
     elif keyword == b"SCHILY.acl.access":
-        records.xattrs.append((ACCESS_XATTR, acl_from_text(value)))
+        yield ACCESS_XATTR, acl_from_text(value)
     elif keyword == b"SCHILY.acl.default":
-        records.xattrs.append((DEFAULT_XATTR, acl_from_text(value)))
-    else:
-        records.plain[keyword] = value
+        yield DEFAULT_XATTR, acl_from_text(value)
 
 
 def _octal(digits: bytes) -> int:
@@ -249,20 +249,13 @@ def _text(content: bytes) -> bytes:
     return content.partition(b"\0")[0]
 
 
-def _name(plain: dict[bytes, bytes], prefix: bytes, name: bytes) -> bytes:
+def _name(plain: dict[bytes, bytes], block: bytes) -> bytes:
     path = plain.get(b"GNU.sparse.name") or plain.get(b"path")
     if path is None:
-        folder = _text(prefix)
-        path = folder + b"/" + _text(name) if folder else _text(name)
+        path = _text(block[:100])
+        if block[345]:
+            path = _text(block[345:500]) + b"/" + path
     return path.rstrip(b"/")
-
-
-def _type_name(flag: bytes, comment: bytes) -> str:
-    if comment == REPEATED:
-        return "repeat"
-    if flag not in _TYPE_NAMES:
-        raise ValueError(f"member type {flag!r}")
-    return _TYPE_NAMES[flag]
 
 
 def _nanoseconds(text: bytes) -> int:

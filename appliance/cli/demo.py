@@ -9,7 +9,6 @@ import click
 from appliance.cli.call import Call, with_call
 from appliance.cli.printing import say
 from appliance.demo import run_demo
-from core.clock import SystemClock
 
 
 @click.command()
@@ -37,4 +36,4 @@ def demo(call: Call, folder: Path, leave: bool) -> None:
         call.show(answer, for_people)
         sys.stdout.flush()
 
-    run_demo(folder, leave, SystemClock(), tell, show)
+    run_demo(folder, leave, tell, show)

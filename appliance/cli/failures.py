@@ -1,7 +1,7 @@
 """How commands fail: what is printed, and the exit code for each kind of failure.
 
-The API's errors carry the name of an error class; its reaction is found among the classes of this very release, so that
-an error means the same exit code whether it was raised in this process or in the serving one.
+An answer's status tells most. Where it cannot (an operation that fails on its way, damage against a fault of ours), the
+error's type does: it is the name of an error class, whose reaction is found among the classes of this very release.
 """
 
 import sys
@@ -29,12 +29,10 @@ def exit_code(error: StagekeeperError | ApiError) -> int:
     """Return the exit code for an error."""
     if isinstance(error, StagekeeperError):
         return _code_of_class(type(error))
-    kind = _class_named(str(error.document.get("type", "")))
-    if kind is not None:
-        return _code_of_class(kind)
-    if 400 <= error.status < 500:
+    if 400 <= error.status < 500 or error.status in _BY_STATUS:
         return _BY_STATUS.get(error.status, REFUSED)
-    return _BY_STATUS.get(error.status, FAULT)
+    kind = _class_named(str(error.document.get("type", "")))
+    return FAULT if kind is None else _code_of_class(kind)
 
 
 def error_document(error: StagekeeperError | ApiError) -> dict[str, Any]:

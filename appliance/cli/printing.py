@@ -29,7 +29,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], number
     for row in rows:
         table.add_row(*(Text(plain(_shown(value))) for value in row))
         count += 1
-    if count:
+    if not count:
+        say("(none)")
+    else:
         width = None if sys.stdout.isatty() else _PIPE_COLUMNS
         Console(width=width, highlight=False, markup=False, emoji=False).print(table)
 

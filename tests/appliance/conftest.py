@@ -16,9 +16,10 @@ from appliance.credentials import Chance
 from appliance.founding import found_appliance
 from appliance.root import Root, open_root
 from appliance.settings import Environment
-from appliance.wiring import Appliance, open_appliance
+from appliance.wiring import Appliance, Machine, open_appliance
 from tests.appliance.memory_parts import MemoryParts
 from tests.appliance.settable_clock import SettableClock
+from tests.faulty_files import FaultyFiles
 
 PASSWORD = "correct horse battery"
 NOTHING_SET = Environment(None, None)
@@ -56,14 +57,20 @@ def audit(tmp_path: Path, clock: SettableClock) -> Iterator[AuditLog]:
 
 
 @pytest.fixture
+def files() -> FaultyFiles:
+    """Return the disk below the opened appliance; it works until a test says otherwise."""
+    return FaultyFiles()
+
+
+@pytest.fixture
 def parts() -> MemoryParts:
     return MemoryParts()
 
 
 @pytest.fixture
-def appliance(root: Root, parts: MemoryParts, clock: SettableClock, chance: Chance) -> Iterator[Appliance]:
+def appliance(root: Root, parts: MemoryParts, clock: SettableClock, chance: Chance, files: FaultyFiles) -> Iterator[Appliance]:
     with ExitStack() as stack:
-        yield open_appliance(root.path, NOTHING_SET, parts, stack, clock=clock, chance=chance)
+        yield open_appliance(root.path, NOTHING_SET, parts, stack, machine=Machine(clock, chance, files))
 
 
 class Terminal:

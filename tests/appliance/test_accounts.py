@@ -121,7 +121,9 @@ def test_a_new_password_ends_sessions(desk: SignInDesk, accounts: Accounts) -> N
     desk.sign_in("anna", "another long password", HERE)
 
 
-@pytest.mark.parametrize(("account", "password"), [("anna", "wrong"), ("nobody", PASSWORD), ("", ""), ("x" * 10_000, "x" * 10_000)])
+@pytest.mark.parametrize(
+    ("account", "password"), [("anna", "wrong"), ("nobody", PASSWORD), ("", ""), ("x" * 10_000, "x" * 10_000)]
+)
 def test_wrong_ones_are_refused_alike_and_audited(desk: SignInDesk, audit: AuditLog, account: str, password: str) -> None:
     with pytest.raises(SignInRefused, match="account and password do not go together"):
         desk.sign_in(account, password, HERE)

@@ -72,13 +72,9 @@ def test_what_is_refused_is_an_entry_too_and_changes_nothing(appliance: Applianc
     assert administration.list_branches(ADMIN) == []
 
 
-def test_there_is_no_change_without_its_entry(appliance: Appliance, administration: Administration, tmp_path: Path) -> None:
-    files = FaultyFiles(0, "EIO")
-    log = appliance.plumbing.audit
-    assert log._file is not None
-    log._file._files = files  # the real log over a disk that begins to fail
-    files._paths[log._file._descriptor] = log._file.path
-    files.at = 1
+@pytest.mark.parametrize("step", [1, 2])
+def test_there_is_no_change_without_its_entry(administration: Administration, files: FaultyFiles, step: int) -> None:
+    files.at, files.fault = files.count + step, "EIO"  # writing the entry, or syncing it
     with pytest.raises(WriteFailed):
         administration.add_user(ADMIN, "anna", "user", PASSWORD, [])
     assert [account["name"] for account in administration.list_users(ADMIN)] == ["admin"]

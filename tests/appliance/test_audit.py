@@ -92,9 +92,7 @@ def test_an_entry_that_was_taken_out_or_exchanged_is_found(tmp_path: Path, clock
     for changed, first_bad in (([0, 1, 3, 4], 3), ([0, 2, 1, 3, 4], 2)):
         path.write_bytes(data[:76] + b"".join(entries[number] for number in changed))
         verdict: dict[str, Any] = AuditLog(tmp_path / "audit", STORE_ID, clock).verify()
-        assert (
-            not verdict["intact"] and verdict["first_bad"]["sequence"] == first_bad
-        )
+        assert not verdict["intact"] and verdict["first_bad"]["sequence"] == first_bad
     log.close()
 
 

@@ -5,7 +5,7 @@ import pytest
 from appliance.appliance_db import ApplianceDatabase
 from appliance.attempts import PATIENCE
 from appliance.audit import AuditLog
-from appliance.branches import CODE_SECONDS, BranchExists, Branches, BranchNotFound, CodeRefused, TokenRefused
+from appliance.branches import CODE_SECONDS, Branches, BranchExists, BranchNotFound, CodeRefused, TokenRefused
 from appliance.credentials import Chance
 from appliance.enrolment import EnrolmentDesk
 from core.errors import Refused
@@ -66,7 +66,9 @@ def test_a_branch_whose_token_got_lost_on_the_way_may_be_added_again_until_it_ca
         branches.add("leeds")
 
 
-def test_revoking_ends_token_and_code_at_once_and_for_good(branches: Branches, database: ApplianceDatabase, clock: SettableClock) -> None:
+def test_revoking_ends_token_and_code_at_once_and_for_good(
+    branches: Branches, database: ApplianceDatabase, clock: SettableClock
+) -> None:
     token = branches.enroll(branches.add("leeds").code).token
     waiting = branches.add("york").code
     assert branches.revoke("leeds").state == branches.revoke("leeds").state == "revoked"

@@ -46,8 +46,8 @@ def test_days(days: str, fitting: list[int]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0 0 * *", "0 0 * * * *", "60 0 * * *", "0 24 * * *", "0 0 0 * *", "0 0 * 13 *", "0 0 * * 8", "5-3 0 * * *", "*/0 0 * * *",
-     "a 0 * * *", "-1 0 * * *", "1,,2 0 * * *", "0 0 * mon *", "noon", "٣ 0 * * *"],
+    ["", "0 0 * *", "0 0 * * * *", "60 0 * * *", "0 24 * * *", "0 0 0 * *", "0 0 * 13 *", "0 0 * * 8", "5-3 0 * * *",
+     "*/0 0 * * *", "a 0 * * *", "-1 0 * * *", "1,,2 0 * * *", "0 0 * mon *", "noon", "٣ 0 * * *"],
 )  # fmt: skip
 def test_what_is_no_cron_text_is_refused(text: str) -> None:
     with pytest.raises(CronUnreadable):

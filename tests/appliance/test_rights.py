@@ -38,7 +38,14 @@ def test_a_token_that_may_only_read_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("path", "reach"),
-    [(b"", Reach.WAY), (b"a", Reach.WAY), (b"a/b", Reach.FULL), (b"a/b/c", Reach.FULL), (b"a/bc", Reach.NONE), (b"b", Reach.NONE)],
+    [
+        (b"", Reach.WAY),
+        (b"a", Reach.WAY),
+        (b"a/b", Reach.FULL),
+        (b"a/b/c", Reach.FULL),
+        (b"a/bc", Reach.NONE),
+        (b"b", Reach.NONE),
+    ],
 )
 def test_reach_of_a_grant_below_a_path(path: bytes, reach: Reach) -> None:
     assert reach_of([Grant("leeds/x", RelPath(b"a/b"))], "leeds/x", RelPath(path)) is reach
@@ -76,6 +83,10 @@ def test_only_users_are_bound_to_grants() -> None:
     rights = Rights(lambda account: [Grant("leeds/x")] if account == "anna" else [])
     assert rights.check_path(Actor("anna", "user"), Action.DOWNLOAD, "leeds/x", RelPath(b"f")) is Reach.FULL
     assert rights.check_path(Actor("anna", "operator"), Action.DOWNLOAD, "leeds/y") is Reach.FULL
-    for actor, share in ((Actor("anna", "user"), "leeds/y"), (Actor("bert", "user"), "leeds/x"), (Actor("anna", "auditor"), "leeds/x")):
+    for actor, share in (
+        (Actor("anna", "user"), "leeds/y"),
+        (Actor("bert", "user"), "leeds/x"),
+        (Actor("anna", "auditor"), "leeds/x"),
+    ):
         with pytest.raises(AccessDenied):
             rights.check_path(actor, Action.DOWNLOAD, share)

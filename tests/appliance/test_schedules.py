@@ -66,7 +66,9 @@ def test_what_came_due_while_off_is_not_caught_up(schedules: Schedules, clock: S
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_a_clock_that_moves_an_hour_never_makes_a_due_time_run_twice(schedules: Schedules, clock: SettableClock, hours: int) -> None:
+def test_a_clock_that_moves_an_hour_never_makes_a_due_time_run_twice(
+    schedules: Schedules, clock: SettableClock, hours: int
+) -> None:
     clock.set("2026-11-22T19:00:00Z")
     assert schedules.claim("daily")
     clock.move(hours * 3600)

@@ -51,6 +51,7 @@ class Editor:
 
     def hole(self) -> None:
         path = self._new_path()
+        self._check_writable(path)
         with open(path, "wb") as file:
             file.write(b"begin")
             file.seek(self.random.choice([100_000, 700_000]))
@@ -146,8 +147,14 @@ class Editor:
         return self.random.randbytes(size) if self.random.random() < 0.7 else b"same" * (size // 4)
 
     def _write(self, path: bytes, data: bytes) -> None:
+        self._check_writable(path)
         with open(path, "wb") as file:
             file.write(data)
+
+    def _check_writable(self, path: bytes) -> None:
+        """Opening a FIFO would wait for its other end for ever."""
+        if os.path.lexists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+            raise FileExistsError
 
     def _everything(self) -> list[bytes]:
         found = []

@@ -215,8 +215,6 @@ def real_listing(root: Path) -> dict[bytes, tuple[Any, ...]]:
 
 def real_attributes(path: bytes, state: os.stat_result) -> Attributes:
 
-
-
     names = [name for name in os.listxattr(path, follow_symlinks=False) if not name.startswith("security.selinux")]
     xattrs = tuple(sorted((os.fsencode(name), os.getxattr(path, name, follow_symlinks=False)) for name in names))
     user = pwd.getpwuid(state.st_uid).pw_name if state.st_uid in {p.pw_uid for p in pwd.getpwall()} else ""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from branch.agent import Agent
 from branch.cli import execute
@@ -55,8 +56,8 @@ class Rig:
         self.replay.take_all(self.target)
         have, want = listing(self.replay), real_listing(self.tree)
         assert have.keys() == want.keys(), f"names differ: {sorted(have.keys() ^ want.keys())[:5]}"
-        for path, expected in want.items():
-            assert have[path] == expected, f"{path!r} differs: {have[path]} {expected}"[:2000]
+        differing = {path: _difference(have[path], expected) for path, expected in want.items() if have[path] != expected}
+        assert not differing, f"differ: {differing}"[:1000]
         return self.replay
 
     def acknowledged(self) -> int:
@@ -71,3 +72,9 @@ class Rig:
 
     def close(self) -> None:
         self.target.stop()
+
+
+def _difference(have: tuple[Any, ...], want: tuple[Any, ...]) -> str:
+    fields = ("kind", "attributes", "data", "target", "device", "first name")
+    pairs = [(name, one, other) for name, one, other in zip(fields, have, want, strict=True) if one != other]
+    return ", ".join(f"{name}: {str(one)[:150]} instead of {str(other)[:150]}" for name, one, other in pairs)

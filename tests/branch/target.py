@@ -55,7 +55,9 @@ class MemoryStore:
             if chunk.kind is ChunkKind.NODE:
                 level, pieces = decode_node(data)
                 kind = ChunkKind.NODE if level else ChunkKind.DATA
-                absent = [(kind, piece.digest) for piece in pieces if not piece.is_hole and (kind, piece.digest) not in self.chunks]
+                absent = [
+                    (kind, piece.digest) for piece in pieces if not piece.is_hole and (kind, piece.digest) not in self.chunks
+                ]
                 if absent:
                     raise ChunkMissing("parts are missing", missing=[f"{k.value}:{d.hex()}" for k, d in absent])
             self.put_chunks += 1

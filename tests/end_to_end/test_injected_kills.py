@@ -13,9 +13,11 @@ import pytest
 from tests.end_to_end.rig import Rig
 from tests.tree_compare import differences
 
-CALLS = ["fdatasync", "fsync", "pwrite64", "writev", "rename"]
-FEW = [(call, when) for call in CALLS[:4] for when in (2, 9)]
-MANY = [(call, when) for call in CALLS for when in (1, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 25, 30, 40, 60)]
+FEW = [("fdatasync", 9), ("pwrite64", 9)]
+MANY = [
+    (call, when) for call in ("fdatasync", "fsync", "pwrite64", "writev") for when in (1, 2, 3, 4, 5, 6, 7, 8, 11, 14, 18, 25, 40)
+]
+SURE = 9  # every scenario makes that many calls of each kind in one thread
 
 
 @pytest.fixture
@@ -79,10 +81,11 @@ def sweep(rig: Rig, call: str, when: int) -> bool:
 
 @pytest.mark.parametrize(("call", "when"), FEW)
 def test_a_kill_at_a_system_call_loses_nothing_acknowledged(rig: Rig, call: str, when: int) -> None:
-    sweep(rig, call, when)
+    assert sweep(rig, call, when), "the service was not killed"
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("call", "when"), MANY)
 def test_a_kill_at_many_system_calls_loses_nothing_acknowledged(rig: Rig, call: str, when: int) -> None:
-    sweep(rig, call, when)
+    fired = sweep(rig, call, when)
+    assert fired or when > SURE, "the service was not killed"

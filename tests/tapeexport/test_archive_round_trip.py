@@ -39,10 +39,10 @@ def assert_reads_back(tree: MemoryTree, archive: Path) -> None:
                 assert (member.type_name, member.target) == ("link", first_names[node.id])
                 continue
             assert member.type_name == node.kind.name.lower()
-            assert sorted_xattrs(member.attributes) == sorted_xattrs(node.attributes)
+            assert sorted_xattrs(member.attributes()) == sorted_xattrs(node.attributes)
             assert member.target == node.target
             if node.kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE):
-                assert member.device == device_numbers(node)
+                assert member.device() == device_numbers(node)
             if node.kind is Kind.FILE:
                 assert member.size_bytes == node.size_bytes
                 assert b"".join(cartridge.content(member)) == tree.read(node.content, 0, node.size_bytes)

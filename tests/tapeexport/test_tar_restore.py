@@ -220,7 +220,7 @@ def test_a_truncated_archive_makes_tar_fail(tmp_path: Path) -> None:
     for length in (len(data) // 2 // 512 * 512, len(data) // 3):
         cut = tmp_path / "cut.tar"
         cut.write_bytes(data[:length])
-        with pytest.raises(AssertionError, match="Unexpected EOF"):
+        with pytest.raises(AssertionError, match="EOF"):
             restore(cut, tmp_path / f"out{length}")
 
 
