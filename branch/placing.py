@@ -71,6 +71,7 @@ class Placing:
             elif row.kind == kind and not self._is_mirroring and self._was_renamed(row, path, found, kind):
                 return row, False
             elif row.kind != Kind.FOLDER:
+                self._note_moved(path_of(row))
                 self._recorder.unlink(RelPath(row.folder), row.name)
         return (alive, True) if alive is not None and has_links else (None, False)
 
@@ -98,11 +99,7 @@ class Placing:
 
     def rename(self, row: KnownRow, folder: RelPath, name: bytes) -> KnownRow:
         """Move a remembered node to a free path."""
-        old = path_of(row)
-        for parked_name, parked in self._parked.items():
-            if old != parked_name and is_within(old, RelPath(parked_name)):
-                parked.gave_nodes = True
-        self.has_moved = True
+        self._note_moved(path_of(row))
         return self._recorder.rename(row, folder, name)
 
     def note_gone(self, folder: RelPath, row: KnownRow, is_certain: bool = False) -> None:
@@ -124,6 +121,13 @@ class Placing:
                 self._recorder.unlink(gone.folder, row.name)
         self._gone.clear()
         self._parked.clear()
+
+    def _note_moved(self, path: RelPath) -> None:
+        """Rows read before may be wrong now, and a parked folder that something is taken from must be parked first."""
+        self.has_moved = True
+        for name, parked in self._parked.items():
+            if path != name and is_within(path, RelPath(name)):
+                parked.gave_nodes = True
 
     def _is_there(self, row: KnownRow) -> bool:
         try:

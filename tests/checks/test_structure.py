@@ -54,11 +54,8 @@ def test_imports_stand_at_the_top_and_each_package_has_its_door(path: Path) -> N
 
 
 def test_only_durable_syncs_renames_and_removes() -> None:
-    """Restores and exports of people's files are outside; what the appliance keeps for itself goes through core.durable."""
-    allowed = {"core/durable.py"}
-    calls = re.compile(r"\bos\.(fsync|fdatasync|replace|rename|renames|sync)\(|\.replace\(self\._path|\.rename\(")
-    found = [named(p) for p in MODULES if named(p) not in allowed and calls.search(p.read_text())]
-    assert [name for name in found if "files.rename(" not in (ROOT / name).read_text()] == []
+    calls = re.compile(r"\bos\.(fsync|fdatasync|replace|rename|renames|sync)\(")
+    assert [named(path) for path in MODULES if calls.search(path.read_text())] == ["core/durable.py"]
 
 
 def test_nothing_asks_the_clock_or_the_environment_past_its_module() -> None:
