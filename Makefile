@@ -40,8 +40,8 @@ $(STAMP): pyproject.toml constraints.txt .ci/make-venv
 	touch $(STAMP)
 
 # What a user gets: not the checkout, but the packages with their templates and static files.
-installed:
-	PYTHON="$(PYTHON)" VENV="$(INSTALLED)" INSTALL=".[dev]" sh .ci/make-venv
+installed: $(STAMP)
+	VENV="$(VENV)" INSTALLED="$(INSTALLED)" sh .ci/make-installed
 
 system-packages:
 	sh .ci/system-packages

@@ -5,7 +5,7 @@ from msgspec import Struct
 from appliance.accounts_db import AccountRow, AccountTable
 from appliance.appliance_db import ApplianceDatabase
 from appliance.credentials import Chance, check_new_password, hash_password, kept_form, new_secret
-from appliance.names import check_name
+from appliance.names import check_account_name
 from appliance.rights import ROLES, SCOPES, Grant, parse_grant
 from appliance.sessions_db import SessionTable
 from core.clock import Clock, format_time
@@ -59,7 +59,7 @@ class Accounts:
 
     def add(self, name: str, role: str, password: str, grants: list[str]) -> Account:
         """Add an account."""
-        check_name("account", name)
+        check_account_name(name)
         if role not in ROLES:
             raise RoleUnknown(f"there is no role {role[:40]!r}", remedy=f"use one of {', '.join(ROLES)}")
         parsed = [parse_grant(text) for text in grants]

@@ -21,6 +21,9 @@ Row = dict[str, Any]
 OLDEST_SQLITE = (3, 53, 0)  # what pysqlite3 0.6.1 brings; older ones can damage a WAL that is being reset
 
 
+_LOG_PAGES = 64  # the file is small and seldom changed: its log need not grow to megabytes
+
+
 class SqliteTooOld(Stopped):
     """The SQLite library has a known fault that loses data."""
 
@@ -81,6 +84,7 @@ class ApplianceDatabase:
         if connection is None:
             connection = self._local.connection = open_database(self._path)
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         return connection
 
     @contextmanager

@@ -7,6 +7,9 @@ from core.errors import Refused
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+RESERVED = frozenset({"owner", "stagekeeper"})
+
+
 class NameRefused(Refused):
     """A name is not of the form that names have."""
 
@@ -18,6 +21,13 @@ def check_name(what: str, name: str) -> str:
             f"not a name for a {what}: {name[:80]!r}",
             remedy="use 1 to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit",
         )
+    return name
+
+
+def check_account_name(name: str) -> str:
+    """Return the name; raise `NameRefused` also for those under which the appliance itself stands in the audit log."""
+    if check_name("account", name) in RESERVED:
+        raise NameRefused(f"{name} is no name for an account", remedy=f"{', '.join(sorted(RESERVED))} are taken")
     return name
 
 

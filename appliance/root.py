@@ -5,6 +5,7 @@ missing means a missing mount: nothing is opened, and an empty store never takes
 """
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,10 @@ class RootUnreadable(Refused):
 
 class RootOccupied(Refused):
     """A new appliance cannot be made where something stands already."""
+
+
+class NotTheOwner(Refused):
+    """Working directly on a folder is for its owner, not even for root: root's files would lock the service out."""
 
 
 class PartMissing(TryLater):
@@ -155,8 +160,18 @@ def open_root(path: Path) -> Root:
     for part in _PARTS:
         _check_part(root, path / part)
     make_directories(root.run)  # it may be on a file system that is empty after a start
-    root.run.chmod(0o700)
+    if stat.S_IMODE(root.run.stat().st_mode) != 0o700:
+        root.run.chmod(0o700)
     return root
+
+
+def check_owner(root: Root, uid: int) -> None:
+    """Raise `NotTheOwner` unless `uid` owns the folder: files that it made would not be the service's."""
+    if uid != root.owner:
+        raise NotTheOwner(
+            f"{root.path} belongs to user {root.owner}, and this is user {uid}",
+            remedy="run the command as that user, or start the service and let it do the work",
+        )
 
 
 def _check_part(root: Root, part: Path) -> None:

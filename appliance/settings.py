@@ -91,8 +91,25 @@ def load_settings(file: Path, environment: Environment) -> Settings:
 
 
 DEFAULT_FILE = f"""\
-# Settings of this appliance. What is not set has its default; docs/settings.md lists every name.
+# Settings of this appliance. A line that begins with # shows the default; a name that is not here is refused.
 
 [server]
 listen = "{DEFAULT_LISTEN}"
+# certificate = ""               PEM file to use instead of tls/certificate.pem
+# key = ""                       its key, when it is not in the same file
+# threads = 32                   requests answered at once
+# threads_per_address = 24       of these, for one address
+# connections = 10000            open at once, idle ones included
+# connections_per_address = 1000
+# idle_seconds = 60.0            a connection without a request, and one wait for the other side
+# header_seconds = 15.0          TLS handshake, request line and headers together
+# body_grace_seconds = 30.0      before the smallest rate of a body counts
+# body_bytes_per_second = 1000
+# stop_seconds = 10.0            for requests under way when the appliance is stopped
+
+[web]
+# metrics_need_token = false
+
+[directories]
+# exports = []                   where exports over the network may write; empty = anywhere outside this folder
 """

@@ -1,4 +1,8 @@
-"""Signing in: passwords become sessions, sessions and tokens become actors. Implements `web.operations.SignIn`."""
+"""Signing in: passwords become sessions, sessions and tokens become actors. Implements `web.operations.SignIn`.
+
+Every attempt whose password is looked at is in the audit log. One that has to wait is not: whoever guesses would else
+decide how fast the log grows.
+"""
 
 from appliance.accounts_db import AccountTable
 from appliance.appliance_db import ApplianceDatabase

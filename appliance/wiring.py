@@ -4,6 +4,7 @@ The order is the folder's: lock, settings, database, audit log, then the parts t
 factory that is an argument), then the administration around them. Closing runs in reverse.
 """
 
+import os
 import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,7 +25,7 @@ from appliance.enrolment import EnrolmentDesk
 from appliance.exports import Exporter
 from appliance.jobs import ExportPlace, export_snapshots, take_snapshots
 from appliance.rights import Rights
-from appliance.root import Root, open_root
+from appliance.root import Root, check_owner, open_root
 from appliance.root_lock import RootLock
 from appliance.scheduler import Scheduler
 from appliance.schedules import Schedules
@@ -177,6 +178,7 @@ def open_appliance(
 ) -> Appliance:
     """Lock the folder and open everything in it; `stack` closes it again, in reverse."""
     root = open_root(path)
+    check_owner(root, os.geteuid())
     settings = load_settings(root.settings_file, environment)
     lock = RootLock(root.lock_file)
     stack.callback(lock.release)

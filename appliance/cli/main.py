@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None, make_parts: PartsFactory = open
     except (StagekeeperError, ApiError) as error:
         print_error(error_document(error), as_json)
         return exit_code(error)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click turns the first into the second, and does so for nothing else here
         return _reader_gone(words)
     except OSError as error:
         print_error({"type": "fault", "message": f"{error}", "remedy": "see what is wrong with it"}, as_json)

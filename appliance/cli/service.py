@@ -1,5 +1,6 @@
 """`stagekeeper init`, `serve` and `completion`: making an appliance, running it, and typing less."""
 
+import logging
 import secrets
 import sys
 from contextlib import ExitStack
@@ -51,6 +52,9 @@ def serve(call: Call, listen: str | None, cert: Path | None, key: Path | None) -
     if key is not None and cert is None:
         raise click.UsageError("--key needs --cert")
     certificate = None if cert is None else Certificate(cert.absolute(), (key or cert).absolute())
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")  # to stderr
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of each job that it plans
 
     def announce(address: str) -> None:
         sys.stdout.write(f"listening on {address}\n")

@@ -15,6 +15,7 @@ from appliance.appliance_db import ApplianceDatabase
 from appliance.attempts import PATIENCE, Patience, address_key, wait_seconds
 from appliance.audit import AuditLog
 from appliance.credentials import Chance
+from appliance.names import NameRefused
 from appliance.rights import TokenActor
 from appliance.sign_in import IDLE_SECONDS, SignInDesk
 from tests.appliance.conftest import PASSWORD
@@ -52,6 +53,9 @@ def test_accounts_show_their_grants_and_no_password(accounts: Accounts) -> None:
 def test_names_roles_and_scopes_are_checked(accounts: Accounts) -> None:
     with pytest.raises(AccountExists):
         accounts.add("anna", "user", PASSWORD, [])
+    for reserved in ("owner", "stagekeeper", "schedule:x"):
+        with pytest.raises(NameRefused):
+            accounts.add(reserved, "user", PASSWORD, [])
     with pytest.raises(RoleUnknown):
         accounts.add("bert", "owner", PASSWORD, [])
     with pytest.raises(ScopeUnknown):

@@ -201,7 +201,8 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
     ("error", "code"),
     [
         (NotFound("x"), 3), (Refused("x"), 4), (Damaged("x"), 6), (TryLater("x"), 7), (WriteFailed("x"), 7),
-        (ApiError(404, {"type": "not_found"}), 3), (ApiError(0, {"type": "chunk_lost"}), 6), (ApiError(500, {"type": "fault"}), 1),
+        (ApiError(404, {"type": "not_found"}), 3), (ApiError(0, {"type": "chunk_lost"}), 6),
+        (ApiError(500, {"type": "fault"}), 1),
         (ApiError(500, {"type": "chunk_lost"}), 6),
         (ApiError(409, {"type": "something_new"}), 4), (ApiError(503, {}), 7), (ApiError(0, {"type": "no_space"}), 7),
     ],

@@ -203,12 +203,13 @@ def test_a_chunked_body_ends_the_connection(application: Application) -> None:
 
 
 def test_requests_that_came_together_are_all_answered(application: Application, tls: Path) -> None:
-    with serving(application, tls) as address, connect(address) as peer:
-        with trusting(tls).wrap_socket(peer, server_hostname="localhost") as secure:
-            secure.sendall(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(5)))
-            answer = b""
-            while b"/4 " not in answer:
-                answer += secure.recv(4096)
+    with serving(application, tls) as address, ExitStack() as stack:
+        peer = stack.enter_context(connect(address))
+        secure = stack.enter_context(trusting(tls).wrap_socket(peer, server_hostname="localhost"))
+        secure.sendall(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(5)))
+        answer = b""
+        while b"/4 " not in answer:
+            answer += secure.recv(4096)
     assert answer.count(b"HTTP/1.1 200") == 5
 
 

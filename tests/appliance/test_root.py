@@ -9,12 +9,14 @@ import pytest
 
 from appliance.founding import found_appliance
 from appliance.root import (
+    NotTheOwner,
     PartForeign,
     PartMissing,
     Root,
     RootNotFound,
     RootNotInitialised,
     RootOccupied,
+    check_owner,
     init_root,
     open_root,
 )
@@ -93,6 +95,12 @@ def test_a_short_password_makes_nothing(tmp_path: Path, clock: SettableClock) ->
         found_appliance(tmp_path / "root", [], "short", clock, os.urandom)
     assert not (tmp_path / "root").exists()
     assert found_appliance(tmp_path / "root", [], PASSWORD, clock, os.urandom).fingerprint.isalnum()
+
+
+def test_only_the_owner_works_directly_on_a_folder(root: Root) -> None:
+    check_owner(root, os.geteuid())
+    with pytest.raises(NotTheOwner):
+        check_owner(root, os.geteuid() + 1)
 
 
 def test_the_lock_names_its_holder_and_ends_with_it(root: Root) -> None:

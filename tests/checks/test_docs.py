@@ -1,0 +1,61 @@
+"""What the documents say can be done, can be done: commands exist, linked files exist, tables of the interface hold."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import branch.cli
+from appliance.cli.main import stagekeeper
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands_in(document: Path) -> list[tuple[str, list[str]]]:
+    found = re.findall(r"(?:^|`)(stagekeeper(?:-agent)?) ([a-z][^`\n]*)", document.read_text(), re.MULTILINE)
+    return [(program, words.split()) for program, words in found]
+
+
+def agent_commands() -> click.Group:
+    (group,) = [value for value in vars(branch.cli).values() if isinstance(value, click.Group)]
+    return group
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_that_is_shown_exists_with_its_options(document: Path) -> None:
+    for program, words in commands_in(document):
+        command: click.Command = stagekeeper if program == "stagekeeper" else agent_commands()
+        rest = list(words)
+        while isinstance(command, click.Group):
+            name = rest.pop(0)
+            assert name in command.commands, f"{program} {' '.join(words)}: no command {name}"
+            command = command.commands[name]
+        options = {option for parameter in command.params for option in parameter.opts}
+        for word in rest:
+            if word.startswith("--"):
+                assert word in options, f"{program} {' '.join(words)}: no option {word}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_is_named_exists(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+        assert (document.parent / link).exists(), link
+    for name in re.findall(
+        r"`((?:core|staging|branch|snapshots|tapeexport|web|appliance|tests|docs|bench|deploy)/[\w./-]+)`", document.read_text()
+    ):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_readme_tells_how_to_run_and_to_test() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "make run" in text and "make test" in text
+    assert text.count("\n") <= 120
+
+
+def test_completion_is_printed_for_every_shell() -> None:
+    for shell in ("bash", "zsh", "fish"):
+        answer = CliRunner().invoke(stagekeeper, ["completion", shell])
+        assert answer.exit_code == 0 and "_STAGEKEEPER_COMPLETE" in answer.output

@@ -1,0 +1,45 @@
+"""`stagekeeper demo` as a newcomer runs it: made, continued, ended with Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from tests.end_to_end.rig import BIN, run, until
+
+
+def demo_words(folder: Path, *more: str) -> list[str]:
+    return [str(BIN / "stagekeeper"), "demo", "--dir", str(folder), *more]
+
+
+def test_the_demo_is_made_then_continued_and_ended(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    made = run(demo_words(folder, "--exit", "--json"), cwd=tmp_path).json
+    assert made["url"].startswith("https://127.0.0.1:") and made["account"] == "admin"
+    assert made["export"]["verified"] is True
+    assert (folder / "admin-password").stat().st_mode & 0o777 == 0o600
+    assert sum(len(files) for _, _, files in os.walk(folder / "documents")) >= 2000
+    (cartridge,) = made["export"]["cartridges"]
+    listed = run(["tar", "-tf", cartridge["path"]], stdin=subprocess.DEVNULL).out
+    assert b"leeds/documents/finance/2026/Budget 2026.csv" in listed
+    _continue_and_interrupt(folder, tmp_path, made["password"])
+    root = ["--root", str(folder / "appliance"), "--json"]
+    snapshots = run([str(BIN / "stagekeeper"), "snapshot", "list", "leeds/documents", *root]).json["snapshots"]
+    assert [row["label"] for row in snapshots] == ["the first copy", "07:00", "12:00", "17:30", "another round"]
+    schedules = run([str(BIN / "stagekeeper"), "schedule", "list", *root]).json["schedules"]
+    assert sorted(row["action"] for row in schedules) == ["export", "snapshot"]
+
+
+def _continue_and_interrupt(folder: Path, elsewhere: Path, password: str) -> None:
+    """Without --exit it goes on; two quick Ctrl-C end it cleanly, and nothing stays behind."""
+    process = subprocess.Popen(
+        demo_words(folder, "--json"), stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=elsewhere
+    )
+    assert process.stdout is not None
+    continued = json.loads(process.stdout.readline())
+    assert continued["password"] == password
+    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 0
+    until(lambda: str(folder).encode() not in run(["ps", "-eo", "args"]).out, 20)
