@@ -60,7 +60,7 @@ def _one(candidate: Candidate, work: Path, original: Path, figures: dict[str, li
             _note(figures, step, candidate.protect(source))
             figures.setdefault(f"{step} stored MB", []).append((candidate.stored_bytes() - before) / 1e6)
             if isinstance(candidate, Stagekeeper):
-                figures.setdefault(f"{step} wire MB", []).append(sum(candidate.wire.values()) / 1e6)
+                figures.setdefault(f"{step} wire MB", []).append(candidate.wire_bytes / 1e6)
         target = work / "restored"
         target.mkdir()
         drop_caches()

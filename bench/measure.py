@@ -1,8 +1,8 @@
 """Timing a command as a whole process with its children: wall seconds, CPU seconds, peak memory; and what a folder takes."""
 
 import os
-import resource
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ class Measured:
 
 def timed(words: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Measured:
     """Run a command to its end; raise when it fails."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    child = subprocess.Popen(
-        list(words), env={**os.environ, **(environment or {})}, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    output, _ = child.communicate()
-    wall = time.perf_counter() - began
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if child.returncode:
-        raise SystemExit(f"{' '.join(words)} failed:\n{output.decode(errors='replace')[-3000:]}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Measured(wall, cpu, after.ru_maxrss / 1024)
+    with tempfile.TemporaryFile() as output:
+        child = subprocess.Popen(
+            list(words), env={**os.environ, **(environment or {})}, cwd=folder, stdout=output, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        wall = time.perf_counter() - began
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            output.seek(0)
+            raise SystemExit(f"{' '.join(words)} failed:\n{output.read().decode(errors='replace')[-3000:]}")
+    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def cpu_seconds_of(pid: int) -> float:

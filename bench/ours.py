@@ -25,14 +25,17 @@ class Stagekeeper:
         password.write_text("a long bench password\n")
         timed([str(_BIN / "stagekeeper"), "init", str(self._root), "--admin-password-file", str(password)])
         self._server = subprocess.Popen(
-            [_BIN / "stagekeeper", "serve", "--root", self._root, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True
+            [_BIN / "stagekeeper", "serve", "--root", self._root, "--listen", "127.0.0.1:0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert self._server.stdout is not None
         url = self._server.stdout.readline().split()[-1]
         code = json.loads(self._ask("branch", "add", "bench"))["code"]
         timed([*self._agent("enroll"), url, code])
         self._protected = False
-        self.wire: dict[str, int] = {}
+        self.wire_bytes = 0  # of the last `protect`, both directions, TLS and HTTP too
 
     def protect(self, source: Path) -> Measured:
         """Look, send, wait until everything is durable and folded."""
@@ -50,7 +53,7 @@ class Stagekeeper:
             time.sleep(0.02)
         wall = time.perf_counter() - began
         after = self._wire()
-        self.wire = {key: after[key] - before.get(key, 0) for key in after}
+        self.wire_bytes = sum(after[key] - before.get(key, 0) for key in ("compressed_bytes", "framing_bytes"))
         both_cpu = agent.cpu_seconds + cpu_seconds_of(self._server.pid) - cpu
         return Measured(wall, both_cpu, max(agent.peak_mb, peak_mb_of(self._server.pid)))
 

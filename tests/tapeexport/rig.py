@@ -84,12 +84,13 @@ def check_sums(into: Path) -> None:
 
 def assert_restored(view: TreeView, into: Path, *, left_out: frozenset[bytes] = frozenset()) -> None:
     """Compare all of a share with what stands below `into`: names, kinds, content and every attribute."""
-    top = into / view.share
+    folders = _Folders(into)
+    share = view.share.encode()
     numbers: dict[int, int] = {}
     for path, node in view.walk(ROOT):
-        if path in left_out:
-            continue
-        with _parent(top, path) as (descriptor, name):
+        folder, name = split(RelPath(share + b"/" + path if path else share))
+        descriptor = folders.open(folder)
+        if True:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             _compare_status(path, node, status)
             if node.linked:
@@ -141,27 +142,31 @@ def _xattrs(place: bytes) -> dict[bytes, bytes]:
     return {os.fsencode(name): os.getxattr(place, name, follow_symlinks=False) for name in names}
 
 
-@contextmanager
-def _parent(top: Path, path: RelPath) -> Iterator[tuple[int, bytes]]:
-    """Open the folder of a path step by step: longer paths than one call takes are among them."""
-    if not path:
-        descriptor = os.open(top.parent, os.O_PATH)
-        name = os.fsencode(top.name)
-    else:
-        descriptor = os.open(top, os.O_PATH)
-        folder, name = split(path)
-        descriptor = _descend(descriptor, folder)
-    try:
-        yield descriptor, name
-    finally:
-        os.close(descriptor)
+class _Folders:
+    """Opens folders step by step, as paths longer than one system call takes need it, and keeps the last one open."""
 
+    def __init__(self, top: Path) -> None:
+        self._top = top
+        self._path: bytes | None = None
+        self._descriptor = -1
 
-def _descend(descriptor: int, folder: bytes) -> int:
-    names = folder.split(b"/") if folder else []
-    while names:
-        step, names = b"/".join(names[:10]), names[10:]
-        below = os.open(step, os.O_PATH | os.O_NOFOLLOW, dir_fd=descriptor)
-        os.close(descriptor)
-        descriptor = below
-    return descriptor
+    def open(self, folder: bytes) -> int:
+        """Return a descriptor that is good until the next call."""
+        if folder == self._path:
+            return self._descriptor
+        if self._path is not None and folder.startswith(self._path + b"/"):
+            descriptor, rest = self._descriptor, folder[len(self._path) + 1 :]
+        else:
+            self.close()
+            descriptor, rest = os.open(self._top, os.O_PATH), folder
+        for name in rest.split(b"/") if rest else ():
+            below = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        self._path, self._descriptor = folder, descriptor
+        return descriptor
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._path, self._descriptor = None, -1

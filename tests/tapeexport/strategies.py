@@ -16,6 +16,7 @@ names = st.one_of(
 ).filter(lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b".."))
 
 owners = st.one_of(st.integers(0, 70_000), st.integers(0, 2**32 - 1))
+real_owners = owners.filter(lambda owner: owner != 2**32 - 1)  # which means "leave it" to chown
 times = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(-(10**10), 10**10), st.integers(-9, 9).map(lambda s: s * 10**9))
 owner_names = st.binary(max_size=60).filter(lambda name: b"\0" not in name)
 acls = {  # text, and the mode that goes with it as an access ACL
@@ -54,8 +55,9 @@ def possible_attributes(draw: st.DrawFn, kind: Kind) -> Attributes:
     if kind is Kind.FOLDER and draw(st.booleans()):
         xattrs[DEFAULT_XATTR] = acl_from_text(draw(acl_texts))
     mtime_ns = draw(st.integers(-2_147_000_000 * 10**9, 15_000_000_000 * 10**9) | st.integers(-3 * 10**9, 3 * 10**9))
+    owner, group = draw(real_owners), draw(real_owners)
     return Attributes(
-        mode, draw(owners), draw(owners), mtime_ns, draw(owner_names), draw(owner_names), tuple(sorted(xattrs.items()))
+        mode, owner, group, mtime_ns, draw(owner_names), draw(owner_names), tuple(sorted(xattrs.items()))
     )
 
 

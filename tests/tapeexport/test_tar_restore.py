@@ -174,6 +174,7 @@ def test_tar_restores_holes_as_holes(tmp_path: Path) -> None:
     assert blocks["many"] <= 400 * 8192
 
 
+@pytest.mark.long
 def test_tar_restores_a_sparse_file_of_more_than_8_gib(tmp_path: Path) -> None:
     tree = MemoryTree()
     tree.sparse_file(
@@ -212,6 +213,15 @@ def test_what_tar_cannot_hold_is_named_and_the_rest_restored(tmp_path: Path) -> 
     ]
     assert report.members == 2
     assert os.getxattr(tmp_path / "out/paris/files/file", "user.kept") == b"2"
+
+
+def test_an_owner_that_no_system_can_set_is_named(tmp_path: Path) -> None:
+    tree = MemoryTree()
+    tree.file(b"file", b"x", attributes(uid=2**32 - 1))
+    report, archive = export(tmp_path, tree)
+    restore(archive, tmp_path / "out")
+    assert [(left.path, left.what) for left in report.not_exported] == [("paris/files/file", "owner")]
+    assert (tmp_path / "out/paris/files/file").read_bytes() == b"x"
 
 
 def test_a_truncated_archive_makes_tar_fail(tmp_path: Path) -> None:

@@ -1,0 +1,24 @@
+"""The systemd units are understood by systemd."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNITS = sorted((Path(__file__).parents[2] / "deploy").glob("*.service"))
+
+
+def test_there_are_two_units() -> None:
+    assert [unit.name for unit in UNITS] == ["stagekeeper-agent.service", "stagekeeper.service"]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_a_unit_ends_its_program_by_sigterm_and_restarts_it_after_a_failure(unit: Path) -> None:
+    lines = unit.read_text().splitlines()
+    assert {"KillSignal=SIGTERM", "Restart=on-failure", "NoNewPrivileges=yes", "UMask=0077"} <= set(lines)
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        return  # a machine without systemd runs no units either; where it is, it has the last word
+    done = subprocess.run([analyze, "verify", "--man=no", str(unit)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
