@@ -35,7 +35,11 @@ class CodeRefused(Refused):
 
 
 class TokenRefused(Refused):
-    """The branch's token is unknown or was revoked."""
+    """The branch's token is unknown."""
+
+
+class BranchRevoked(Refused):
+    """The branch's token was revoked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Branches:
         self._seen: dict[str, int] = {}
         self._flushed_at = clock.monotonic()
         self._names: dict[bytes, str] = {}
+        self._revoked: frozenset[bytes] = frozenset()
         self._load()
 
     def add(self, name: str) -> BranchCode:
@@ -89,9 +94,7 @@ class Branches:
     def revoke(self, name: str) -> BranchRow:
         """End a branch's token and code at once; its shares stay. May be called twice."""
         with self._database.write():
-            row = msgspec.structs.replace(
-                self.get(name), state="revoked", code_digest=None, code_expires_at=None, token_digest=None
-            )
+            row = msgspec.structs.replace(self.get(name), state="revoked", code_digest=None, code_expires_at=None)
             self._table.put(row)
             self._load()
         return row
@@ -120,8 +123,11 @@ class Branches:
         return Enrolment(row.name, token)
 
     def authenticate(self, token: str) -> str:
-        """Return the name of the branch that has this token; raise `TokenRefused`. Cheap: called with every frame."""
-        name = self._names.get(kept_form(token))
+        """Return the name of the branch that has this token; raise `TokenRefused` or `BranchRevoked`. Cheap: called with every frame."""
+        form = kept_form(token)
+        name = self._names.get(form)
+        if name is None and form in self._revoked:
+            raise BranchRevoked("this branch was revoked", remedy="ask the appliance's administrator")
         if name is None:
             raise TokenRefused("the branch's token is not known", remedy="enroll the branch again")
         with self._lock:
@@ -143,7 +149,9 @@ class Branches:
 
     def _load(self) -> None:
         """Take the tokens from the table; replaced as a whole, so that readers need no lock."""
-        self._names = {row.token_digest: row.name for row in self._table.all() if row.token_digest is not None}
+        known = {row.token_digest: row for row in self._table.all() if row.token_digest is not None}
+        self._names = {digest: row.name for digest, row in known.items() if row.state != "revoked"}
+        self._revoked = frozenset(known) - frozenset(self._names)
 
     def _row_with_seen(self, name: str) -> BranchRow | None:
         row = self._table.get(name)

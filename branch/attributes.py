@@ -10,7 +10,6 @@ import stat
 
 import msgspec
 
-from branch.known import ATTRIBUTES_BYTES
 from core.digest import digest_of
 from staging.changes import MAX_XATTR_BYTES, Attributes
 
@@ -18,6 +17,7 @@ _PREFIXES = ("user.", "trusted.")
 _NAMES = frozenset({"security.capability", "system.posix_acl_access", "system.posix_acl_default"})
 _MAX_ALL_XATTRS_BYTES = 4 * 1024 * 1024  # half of what a frame may hold unpacked
 _LATEST_NS = 2**63 - 1
+LONGEST_MARK_BYTES = 80  # a file without xattrs, with owners of usual names
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -95,9 +95,10 @@ def mtime_of(found: os.stat_result) -> int:
     return mtime if -_LATEST_NS <= mtime <= _LATEST_NS else max(-_LATEST_NS, min(mtime, _LATEST_NS))
 
 
-def attributes_digest(attributes: Attributes) -> bytes:
-    """Return what the memory keeps of attributes to tell whether they changed."""
-    return digest_of(_encoder.encode(attributes))[:ATTRIBUTES_BYTES]
+def attributes_mark(attributes: Attributes) -> bytes:
+    """Return what the memory keeps of attributes to tell whether they changed: themselves, or a digest of long ones."""
+    encoded = _encoder.encode(attributes)
+    return encoded if len(encoded) <= LONGEST_MARK_BYTES else digest_of(encoded)
 
 
 def _xattrs(place: int | bytes) -> tuple[tuple[bytes, bytes], ...]:

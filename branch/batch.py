@@ -1,12 +1,12 @@
 """Changes on their way into one frame: its path table, its changes, the steps of the memory, and an estimate of its size."""
 
 from branch.known import KnownRow, PutRows, Step
-from staging.changes import Attributes, Change, Create, Group, Link, Mirror, SimpleChange, Unlink
+from staging.changes import Attributes, Change, Group, Mirror, SimpleChange
 from staging.frame_format import MAX_UNPACKED_BYTES
 
 MAX_BATCH_CHANGES = 4096  # a frame that the fold takes in some ten milliseconds
 MAX_BATCH_BYTES = MAX_UNPACKED_BYTES // 4  # far below the frame's limit; one more change always fits
-_CHANGE_BYTES = 120  # of a change without path, target and xattrs
+_CHANGE_BYTES = 200  # of a change without path and xattrs
 
 
 class Batch:
@@ -31,16 +31,12 @@ class Batch:
             self._bytes += len(path)
         return found
 
-    def add(self, change: SimpleChange | Mirror) -> None:
-        """Add a change whose paths were given by `index`."""
+    def add(self, change: SimpleChange | Mirror, attributes: Attributes | None = None) -> None:
+        """Add a change whose paths were given by `index`, with its attributes if it has any."""
         self.changes.append(change)
         self._bytes += _CHANGE_BYTES
-        if isinstance(change, Create):
-            self._bytes += len(change.target)
-        if not isinstance(change, Unlink | Link | Mirror):
-            attributes = getattr(change, "attributes", None)
-            if attributes is not None and attributes.xattrs:
-                self._bytes += _xattr_bytes(attributes)
+        if attributes is not None and attributes.xattrs:
+            self._bytes += sum(len(name) + len(value) for name, value in attributes.xattrs)
 
     def add_row(self, row: KnownRow) -> None:
         """Add a row of the memory."""
@@ -73,7 +69,3 @@ class Batch:
         if self._rows:
             self.steps.append(PutRows(self._rows))
             self._rows = []
-
-
-def _xattr_bytes(attributes: Attributes) -> int:
-    return sum(len(name) + len(value) for name, value in attributes.xattrs)

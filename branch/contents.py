@@ -5,7 +5,7 @@ appliance holds already is not handed on. Whether the file stood still meanwhile
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from staging.chunking import BLOCK_BYTES, MIN_CHUNK_BYTES, cut_blocks
 from staging.recipe_format import Piece, build_recipe
 
 _ZEROS = bytes(BLOCK_BYTES)
+_STAT_BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -39,17 +40,20 @@ def encode_content(content: ContentRef) -> bytes:
     return _encoder.encode(content) if content is not None else b""
 
 
-def read_content(descriptor: int, size: int, sink: ChunkSink, old: bytes) -> tuple[ContentRef, bytes]:
+def read_content(descriptor: int, found: os.stat_result, sink: ChunkSink, old: bytes) -> tuple[ContentRef, bytes]:
     """Read a file to its end and return (its content, its list of chunks when it has several).
 
-    `size` is what the file is believed to have; `old` lists the chunks of its last content.
+    `found` is its state before; `old` lists the chunks of its last content.
     """
-    if size <= MIN_CHUNK_BYTES:
-        data = os.read(descriptor, MIN_CHUNK_BYTES + 1)
+    size = found.st_size
+    if size <= BLOCK_BYTES and found.st_blocks * _STAT_BLOCK_BYTES >= size:  # no holes: one read is all
+        data = os.read(descriptor, size + 1)
         if len(data) <= MIN_CHUNK_BYTES:
             return _small(data, sink, old), NO_PIECES
-        os.lseek(descriptor, 0, os.SEEK_SET)
-    return _large(descriptor, sink, OldPieces(old) if old else None)
+        if len(data) <= size:
+            return _cut((data,), sink, old)
+        os.lseek(descriptor, 0, os.SEEK_SET)  # it has grown
+    return _cut(_blocks(descriptor, sink), sink, old)
 
 
 def _small(data: bytes, sink: ChunkSink, old: bytes) -> ContentRef:
@@ -60,9 +64,10 @@ def _small(data: bytes, sink: ChunkSink, old: bytes) -> ContentRef:
     return Chunk(digest, len(data))
 
 
-def _large(descriptor: int, sink: ChunkSink, old: OldPieces | None) -> tuple[ContentRef, bytes]:
+def _cut(blocks: Iterable[bytes], sink: ChunkSink, old_list: bytes) -> tuple[ContentRef, bytes]:
+    old = OldPieces(old_list) if old_list else None
     pieces: list[Piece] = []
-    for run in cut_blocks(_blocks(descriptor, sink)):
+    for run in cut_blocks(blocks):
         if isinstance(run, int):
             pieces.append(Piece(run, ZERO_DIGEST))
             continue

@@ -10,11 +10,12 @@ import msgspec
 from msgspec import Struct
 
 UNSETTLED = -1  # a ctime that no file has: the content may have changed after it was read, so it is read again
-ATTRIBUTES_BYTES = 16  # of a digest; it guards against change, not against an adversary
 
 
 class KnownRow(NamedTuple):
-    """One path as it was sent; `content` is the encoded reference of a file, the target of a symlink, a device number."""
+    """One path as it was sent: how it looked, a mark of its attributes, and in `content` the encoded reference of a file,
+    the target of a symlink, or a device number.
+    """
 
     folder: bytes
     name: bytes

@@ -9,7 +9,7 @@ import os
 import stat
 from dataclasses import dataclass
 
-from branch.attributes import AttributeReader, AttributesTooLarge, attributes_digest, mtime_of
+from branch.attributes import AttributeReader, AttributesTooLarge, attributes_mark, mtime_of
 from branch.contents import ChunkSink, encode_content, read_content
 from branch.folders import is_absence
 from branch.known import UNSETTLED, KnownRow
@@ -61,7 +61,7 @@ class Reading:
         ctime = found.st_ctime_ns if self.is_settled else UNSETTLED
         return KnownRow(
             folder, name, int(self.kind), inode_of(found), found.st_nlink, found.st_size, mtime_of(found), ctime,
-            attributes_digest(self.attributes), self.row_content,
+            attributes_mark(self.attributes), self.row_content,
         )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ class NodeReader:
             for again in range(READ_AGAIN + 1):
                 if again:
                     os.lseek(descriptor, 0, os.SEEK_SET)
-                content, pieces = read_content(descriptor, before.st_size, self._sink, old_pieces)
+                content, pieces = read_content(descriptor, before, self._sink, old_pieces)
                 after = os.fstat(descriptor)
                 if after.st_ino != found.st_ino:
                     raise Vanished

@@ -46,12 +46,12 @@ class Recorder:
         path = join(folder, name) if name else folder
         new = reading.row(folder, name)
         if new.content != row.content and reading.kind is Kind.FILE:
-            out.add(Content(out.index(path), reading.content, reading.attributes))
+            out.add(Content(out.index(path), reading.content, reading.attributes), reading.attributes)
         elif new.content != row.content:  # a symlink or a device cannot change: another took its inode
             self.unlink(folder, name)
             self._add_create(path, reading)
         elif new.attributes != row.attributes:
-            out.add(SetAttributes(out.index(path), reading.attributes))
+            out.add(SetAttributes(out.index(path), reading.attributes), reading.attributes)
         self._remember(folder, name, reading)
         if reading.kind is not Kind.FOLDER and reading.found.st_nlink > 1:
             for other in self.known.by_inode(new.inode):
@@ -84,8 +84,9 @@ class Recorder:
         return True
 
     def _add_create(self, path: RelPath, reading: Reading) -> None:
-        out = self._out
-        out.add(Create(out.index(path), reading.kind, reading.attributes, reading.content, reading.target, reading.device))
+        index = self._out.index(path)
+        change = Create(index, reading.kind, reading.attributes, reading.content, reading.target, reading.device)
+        self._out.add(change, reading.attributes)
 
     def _remember(self, folder: RelPath, name: bytes, reading: Reading) -> None:
         row = reading.row(folder, name)

@@ -75,7 +75,7 @@ def _put_file(folders: OpenFolders, path: RelPath, expected: ContentRef, uploade
         return False
     sink = _DirectSink(uploader)
     try:
-        content, _ = read_content(descriptor, os.fstat(descriptor).st_size, sink, b"")
+        content, _ = read_content(descriptor, os.fstat(descriptor), sink, b"")
     except OSError:
         return False
     finally:

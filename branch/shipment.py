@@ -19,7 +19,7 @@ from branch.outbox import Outbox
 from branch.uploader import LooseChunk, Uploader, pack_loose, split_bodies
 from core.digest import Digest
 from core.errors import Refused, TryLater
-from staging.changes import Mirror, SimpleChange
+from staging.changes import Attributes, Mirror, SimpleChange
 from staging.chunk_format import PackedChunk, item_parts
 
 GROUP_BYTES = 8 * 1024 * 1024  # of chunks asked about and put together; half of what a put body may hold
@@ -97,9 +97,9 @@ class Shipment:
         """Return a path's index for the next change."""
         return self._open.batch.index(path)
 
-    def add(self, change: SimpleChange | Mirror) -> None:
-        """Take a change."""
-        self._open.batch.add(change)
+    def add(self, change: SimpleChange | Mirror, attributes: Attributes | None = None) -> None:
+        """Take a change, with its attributes if it has any."""
+        self._open.batch.add(change, attributes)
         self.changes += 1
 
     def put_row(self, row: KnownRow) -> None:

@@ -14,7 +14,7 @@ from core.digest import Digest
 from core.errors import Damaged
 from core.relpath import ROOT, RelPath, show_path
 from snapshots.tree import Extent, Node, TreeView
-from staging.changes import Chunk, Kind
+from staging.changes import Attributes, Chunk, Kind
 from tapeexport.background import fetch_ahead
 from tapeexport.cartridge_format import (
     INDEX_NAME,
@@ -38,6 +38,7 @@ from tapeexport.volume import Volume
 from tapeexport.zeros import ZEROS
 
 _FETCH_AHEAD_FROM_BYTES = 4 * 1024 * 1024  # below, handing chunks between threads costs more than it saves
+_NO_OWNER = 2**32 - 1  # to chown(2) it means "leave the owner as it is"
 _CHUNKS_AHEAD = 8  # 2 MiB of the largest chunks
 
 
@@ -130,7 +131,10 @@ class _TreeWriter:
 
     def _add(self, path: RelPath, name: bytes, node: Node) -> None:
         full_path = self._full(path)
-        node = self._storable(full_path, node)
+        attributes = node.attributes
+        if attributes.xattrs or attributes.uid == _NO_OWNER or attributes.gid == _NO_OWNER:
+            self._note_losses(full_path, attributes)
+            node = _storable(node)
         if node.kind is Kind.FOLDER:
             self._out.write_bare(full_path, name, "folder", encode_member(name + b"/", node))
             return
@@ -182,10 +186,8 @@ class _TreeWriter:
         self._out.write_bare(alias.name, alias.name, "alias", encode_member(alias.name, link), alias.target)
 
     def _repeat(self, folder: NamedFolder) -> None:
-        full_path = self._full(folder.path)
-        node = self._storable(full_path, self._view.node_at(folder.path))
-        header = encode_member(folder.name + b"/", node, note=REPEATED)
-        self._out.write_bare(full_path, folder.name, "repeat", header)
+        header = encode_member(folder.name + b"/", _storable(self._view.node_at(folder.path)), note=REPEATED)
+        self._out.write_bare(self._full(folder.path), folder.name, "repeat", header)
 
     def _full(self, path: RelPath) -> bytes:
         return self._top + b"/" + path if path else self._top
@@ -193,19 +195,23 @@ class _TreeWriter:
     def _is_exportable(self, path: RelPath, node: Node) -> bool:
         why = why_not_exportable(node)
         if why is not None:
-            what = node.kind.name.lower().replace("_", " ")
-            self.not_exported.append(NotExported(show_path(self._full(path)), what, why))
+            self._leave_out(self._full(path), node.kind.name.lower().replace("_", " "), why)
         return why is None
 
-    def _storable(self, full_path: bytes, node: Node) -> Node:
-        if not node.attributes.xattrs:
-            return node
-        refused = [name for name, _ in node.attributes.xattrs if b"\0" in name]
-        if not refused:
-            return node
-        for name in refused:
-            left_out = NotExported(show_path(full_path), f"attribute {show_path(name)}", "its name holds a NUL byte")
-            if left_out not in self.not_exported:
-                self.not_exported.append(left_out)
-        kept = tuple(xattr for xattr in node.attributes.xattrs if b"\0" not in xattr[0])
-        return replace(node, attributes=msgspec.structs.replace(node.attributes, xattrs=kept))
+    def _note_losses(self, full_path: bytes, attributes: Attributes) -> None:
+        if attributes.uid == _NO_OWNER or attributes.gid == _NO_OWNER:
+            self._leave_out(full_path, "owner", f"{_NO_OWNER} is no owner that a system can set: root will own it")
+        for name, _ in attributes.xattrs:
+            if b"\0" in name:
+                self._leave_out(full_path, f"attribute {show_path(name)}", "its name holds a NUL byte")
+
+    def _leave_out(self, full_path: bytes, what: str, why: str) -> None:
+        self.not_exported.append(NotExported(show_path(full_path), what, why))
+
+
+def _storable(node: Node) -> Node:
+    """Return the node without the attributes that an archive cannot hold."""
+    if not any(b"\0" in name for name, _ in node.attributes.xattrs):
+        return node
+    kept = tuple(xattr for xattr in node.attributes.xattrs if b"\0" not in xattr[0])
+    return replace(node, attributes=msgspec.structs.replace(node.attributes, xattrs=kept))

@@ -5,7 +5,7 @@ import pytest
 from appliance.appliance_db import ApplianceDatabase
 from appliance.attempts import PATIENCE
 from appliance.audit import AuditLog
-from appliance.branches import CODE_SECONDS, Branches, BranchExists, BranchNotFound, CodeRefused, TokenRefused
+from appliance.branches import CODE_SECONDS, Branches, BranchExists, BranchNotFound, BranchRevoked, CodeRefused, TokenRefused
 from appliance.credentials import Chance
 from appliance.enrolment import EnrolmentDesk
 from core.errors import Refused
@@ -75,7 +75,7 @@ def test_revoking_ends_token_and_code_at_once_and_for_good(
     branches.revoke("york")
     again = Branches(database, clock, bytes, FINGERPRINT)
     for known in (branches, again):
-        with pytest.raises(TokenRefused):
+        with pytest.raises(BranchRevoked):
             known.authenticate(token)
         with pytest.raises(CodeRefused):
             known.enroll(waiting)

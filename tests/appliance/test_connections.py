@@ -124,7 +124,7 @@ def test_old_tls_is_refused(application: Application, tls: Path) -> None:
 
 @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x00" * 300])
 def test_peers_that_do_not_shake_hands_hold_nobody_up(application: Application, tls: Path, said: bytes) -> None:
-    with serving(application, tls, threads=2, header_seconds=1.0, idle_seconds=1.0) as address, ExitStack() as stack:
+    with serving(application, tls, threads=2, header_seconds=0.3, idle_seconds=0.5) as address, ExitStack() as stack:
         peers = [stack.enter_context(connect(address, said)) for _ in range(20)]
         assert ask(address, tls=tls).startswith("https /")
         assert all(is_ended(peer) for peer in peers)

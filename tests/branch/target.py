@@ -261,7 +261,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _error(name: str, message: str, expected: dict[str, Any] | None = None) -> bytes:
-    return json.dumps({"error": {"type": name, "message": message, "remedy": ""}, "expected": expected or {}}).encode()
+    return json.dumps({"error": {"type": name, "message": message, "remedy": "", "expected": expected or {}}}).encode()
 
 
 def _make_certificate(directory: Path) -> tuple[Path, Path]:

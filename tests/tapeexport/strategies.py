@@ -56,9 +56,7 @@ def possible_attributes(draw: st.DrawFn, kind: Kind) -> Attributes:
         xattrs[DEFAULT_XATTR] = acl_from_text(draw(acl_texts))
     mtime_ns = draw(st.integers(-2_147_000_000 * 10**9, 15_000_000_000 * 10**9) | st.integers(-3 * 10**9, 3 * 10**9))
     owner, group = draw(real_owners), draw(real_owners)
-    return Attributes(
-        mode, owner, group, mtime_ns, draw(owner_names), draw(owner_names), tuple(sorted(xattrs.items()))
-    )
+    return Attributes(mode, owner, group, mtime_ns, draw(owner_names), draw(owner_names), tuple(sorted(xattrs.items())))
 
 
 @st.composite
