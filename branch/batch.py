@@ -31,10 +31,10 @@ class Batch:
             self._bytes += len(path)
         return found
 
-    def add(self, change: SimpleChange | Mirror, attributes: Attributes | None = None) -> None:
-        """Add a change whose paths were given by `index`, with its attributes if it has any."""
+    def add(self, change: SimpleChange | Mirror, attributes: Attributes | None = None, more_bytes: int = 0) -> None:
+        """Add a change whose paths were given by `index`; its attributes and other long parts count for the size."""
         self.changes.append(change)
-        self._bytes += _CHANGE_BYTES
+        self._bytes += _CHANGE_BYTES + more_bytes
         if attributes is not None and attributes.xattrs:
             self._bytes += sum(len(name) + len(value) for name, value in attributes.xattrs)
 

@@ -119,6 +119,7 @@ class Placing:
             is_idle = parked is not None and not parked.gave_nodes
             if parked is None or not is_idle or not self._recorder.unlink_instead(parked.place, parked.path, row.name):
                 self._recorder.unlink(gone.folder, row.name)
+            self._recorder.pause()
         self._gone.clear()
         self._parked.clear()
 

@@ -70,6 +70,10 @@ class Recorder:
         self._out.add(Unlink(self._out.index(join(folder, name))))
         self._out.take_step(DropRow(folder, name))
 
+    def pause(self) -> None:
+        """Let the shipment seal what is enough for a frame."""
+        self._out.pause()
+
     def last_change(self) -> tuple[Batch, int]:
         """Return where the newest change stands."""
         return self._out.last_change()
@@ -86,7 +90,7 @@ class Recorder:
     def _add_create(self, path: RelPath, reading: Reading) -> None:
         index = self._out.index(path)
         change = Create(index, reading.kind, reading.attributes, reading.content, reading.target, reading.device)
-        self._out.add(change, reading.attributes)
+        self._out.add(change, reading.attributes, len(reading.target))
 
     def _remember(self, folder: RelPath, name: bytes, reading: Reading) -> None:
         row = reading.row(folder, name)

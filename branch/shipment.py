@@ -97,9 +97,9 @@ class Shipment:
         """Return a path's index for the next change."""
         return self._open.batch.index(path)
 
-    def add(self, change: SimpleChange | Mirror, attributes: Attributes | None = None) -> None:
-        """Take a change, with its attributes if it has any."""
-        self._open.batch.add(change, attributes)
+    def add(self, change: SimpleChange | Mirror, attributes: Attributes | None = None, more_bytes: int = 0) -> None:
+        """Take a change; its attributes and other long parts count for the size."""
+        self._open.batch.add(change, attributes, more_bytes)
         self.changes += 1
 
     def put_row(self, row: KnownRow) -> None:

@@ -176,6 +176,10 @@ class CatalogueWriter:
         self.connection.execute("UPDATE state SET died=? WHERE node=? AND born=?", (sequence, old.node, old.born))
         self.connection.execute(_INSERT_STATE, (new.node, sequence, LIVE, *self._values(new)))
 
+    def mark_linked(self, node: int) -> None:
+        """Note that a node may have several names. Not a part of any state: a hint for readers, true for all of them."""
+        self.connection.execute("UPDATE state SET linked=1 WHERE node=?", (node,))
+
     def end_state(self, state: State, sequence: int) -> None:
         """Close a node's state, or forget it when no snapshot can have seen it."""
         if state.born > self.fence:

@@ -5,11 +5,11 @@ open indexes. A read is always compared with its address: wrong bytes are never 
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.digest import ZERO_DIGEST, Digest
+from core.digest import Digest
 from core.durable import OS_FILES, FileLayer
 from core.errors import Damaged
 from snapshots.index_db import ChunkIndex
@@ -28,6 +28,32 @@ class ChunkLost(Damaged):
         self.digest = digest
 
 
+NodeSpan = tuple[int, int]
+"""(level, bytes below) of a recipe node; a data chunk stands one level below the lowest."""
+
+DATA_LEVEL = -1
+_REMEMBERED_SPANS = 50_000  # about 6 MB
+
+
+class NodeSpans:
+    """How much stands below stored recipe nodes, remembered. Any thread may ask."""
+
+    def __init__(self, fetch_node: Callable[[Digest], bytes | memoryview]) -> None:
+        self._fetch_node = fetch_node
+        self._known: dict[Digest, NodeSpan] = {}
+
+    def of(self, digest: Digest) -> NodeSpan:
+        """Return a node's span; raise `ChunkLost`, or `RecipeDamaged` for a chunk that is no node."""
+        found = self._known.get(digest)
+        if found is None:
+            level, pieces = decode_node(self._fetch_node(digest))
+            found = (level, sum(piece.length for piece in pieces))
+            if len(self._known) >= _REMEMBERED_SPANS:
+                self._known.clear()
+            self._known[digest] = found
+        return found
+
+
 class ChunkStore:
     """One store, open. Any thread may call."""
 
@@ -36,6 +62,7 @@ class ChunkStore:
         self._lock = threading.Lock()
         self._packs = PackDirectory(packs, store_id, files)
         self._index = ChunkIndex(index)
+        self._spans = NodeSpans(self.node)
         self._recover()
 
     @property
@@ -66,6 +93,15 @@ class ChunkStore:
         """Keep chunks that this process cut and addressed itself; durable on return."""
         if chunks:
             self._keep(domain_key(domain), {chunk.digest: chunk for chunk in chunks})
+
+    def size_of(self, kind: ChunkKind, digest: Digest) -> int:
+        """Return the length of a data chunk, or of everything below a recipe node; raise `ChunkLost`."""
+        if kind is ChunkKind.DATA:
+            location = self._index.locate(digest)
+            if location is None:
+                raise ChunkLost(f"chunk {digest.hex()} is not in the store", digest)
+            return location.size
+        return self._spans.of(digest)[1]
 
     @contextmanager
     def gate(self) -> Iterator[None]:
@@ -110,25 +146,25 @@ class ChunkStore:
         self._index.close()
 
     def _checked(self, key: bytes, chunks: Iterable[PackedChunk]) -> Iterator[PackedChunk]:
-        earlier: dict[Digest, int] = {}
+        earlier: dict[Digest, NodeSpan] = {}
         for chunk in chunks:
             data = checked_bytes(chunk)
             if chunk.kind is ChunkKind.NODE:
-                self._check_children(key, chunk.digest, data, earlier)
-                earlier[chunk.digest] = 0
+                earlier[chunk.digest] = self._checked_node(key, chunk.digest, data, earlier)
             else:
-                earlier[chunk.digest] = chunk.size
+                earlier[chunk.digest] = (DATA_LEVEL, chunk.size)
             yield chunk
 
-    def _check_children(self, key: bytes, digest: Digest, data: bytes | memoryview, earlier: dict[Digest, int]) -> None:
+    def _checked_node(self, key: bytes, digest: Digest, data: bytes | memoryview, earlier: dict[Digest, NodeSpan]) -> NodeSpan:
+        """Return a new node's span once everything that it names is held, of its level, and as long as it says."""
         try:
             level, pieces = decode_node(data)
         except RecipeDamaged as error:
             raise ChunkDamaged(f"recipe node {digest.hex()}: {error.message}", remedy="send it again") from error
-        named = {piece.digest: piece.length for piece in pieces if piece.digest != ZERO_DIGEST}
+        named = {piece.digest: piece.length for piece in pieces if level or not piece.is_hole}
         elsewhere = [child for child in named if child not in earlier]
-        sizes = self._index.known(self._index.held(key, elsewhere)) | earlier
-        absent = [child for child in named if child not in sizes]
+        stored = self._index.known(self._index.held(key, elsewhere))
+        absent = [child for child in elsewhere if child not in stored]
         if absent:
             child_kind = ChunkKind.NODE if level else ChunkKind.DATA
             raise ChunkMissing(
@@ -136,8 +172,13 @@ class ChunkStore:
                 remedy="put them before the node",
                 missing=[f"{child_kind.value}:{child.hex()}" for child in absent[:1000]],
             )
-        if level == 0 and any(sizes[child] != length for child, length in named.items()):
-            raise ChunkDamaged(f"recipe node {digest.hex()} gives a chunk a wrong length", remedy="send it again")
+        for child, length in named.items():
+            found = earlier.get(child) or ((DATA_LEVEL, stored[child]) if level == 0 else self._spans.of(child))
+            if found != (level - 1, length):
+                raise ChunkDamaged(
+                    f"recipe node {digest.hex()} gives {child.hex()} a wrong length or level", remedy="send it again"
+                )
+        return level, sum(piece.length for piece in pieces)
 
     def _keep(self, key: bytes, chunks: dict[Digest, PackedChunk]) -> None:
         with self._lock:

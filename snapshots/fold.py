@@ -160,7 +160,7 @@ class TreeFold:
             self._unlink(taken, sequence)
         self._catalogue.add_name(parent, name, source.node, sequence)
         if not state.linked:
-            self._catalogue.change_state(state, replace(state, linked=True), state.changed or sequence)
+            self._catalogue.mark_linked(source.node)
 
     # -- contents and attributes ----------------------------------------------------------------------------------
 

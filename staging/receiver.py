@@ -34,6 +34,10 @@ class ChunkMissing(PeerRefused):
     """A frame names contents that this branch has not put and does not hold."""
 
 
+class SizeWrong(PeerRefused):
+    """A frame claims another size for a content than it has."""
+
+
 class ShareMismatch(PeerRefused):
     """The agent means another share of the same name."""
 
@@ -50,6 +54,9 @@ class ChunkIntake(Protocol):
 
     def put(self, domain: str, chunks: Iterable[PackedChunk]) -> None:
         """Check the chunks against their addresses and make them durable; raise `ChunkDamaged` or `ChunkMissing`."""
+
+    def size_of(self, kind: ChunkKind, digest: Digest) -> int:
+        """Return the length of a stored content: of a data chunk, or of everything below a recipe node."""
 
     def gate(self) -> AbstractContextManager[None]:
         """Enter while a frame's references are checked and its journal record is written."""
@@ -114,18 +121,24 @@ class ShareReceiver:
         check_frame(frame, self.share_id, position.hash)
         content = unpack_frame(frame, header)
         check_path_indexes(content)
-        chunks, recipes = contents_named(content)
-        keys = [(ChunkKind.DATA, digest) for digest in chunks] + [(ChunkKind.NODE, digest) for digest in recipes]
+        named = contents_named(content)
         with self._store.gate():
-            absent = self._store.missing(self._domain, keys)
+            absent = self._store.missing(self._domain, [(kind, digest) for kind, digest, _ in named])
             if absent:
-                named = ", ".join(digest.hex()[:16] for _, digest in absent[:3])
+                shown = ", ".join(digest.hex()[:16] for _, digest in absent[:3])
                 raise ChunkMissing(
-                    f"frame {header.first_sequence} names {len(absent)} contents that were not put ({named} …)",
+                    f"frame {header.first_sequence} names {len(absent)} contents that were not put ({shown} …)",
                     remedy="put them, then send the frame again",
                     sequence=header.first_sequence,
                     missing=[f"{kind.value}:{digest.hex()}" for kind, digest in absent[:1000]],
                 )
+            for kind, digest, size in named:
+                if self._store.size_of(kind, digest) != size:
+                    raise SizeWrong(
+                        f"frame {header.first_sequence} gives the content {digest.hex()[:16]} a wrong size, {size}",
+                        remedy="stop; the agent is defective",
+                        sequence=header.first_sequence,
+                    )
             self._journal.append_frame(frame, header)
 
     def _check_repeat(self, header: FrameHeader) -> None:

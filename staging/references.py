@@ -8,15 +8,14 @@ from staging.changes import (
     Change,
     Chunk,
     Content,
-    ContentRef,
     Create,
     Group,
     Link,
     Mirror,
-    Recipe,
     Rename,
     SimpleChange,
 )
+from staging.chunk_format import ChunkKind
 from staging.frame_format import Frame, FrameDamaged
 
 
@@ -29,14 +28,15 @@ def simple_changes(changes: Iterable[Change]) -> Iterator[SimpleChange]:
             yield change
 
 
-def contents_named(frame: Frame) -> tuple[set[Digest], set[Digest]]:
-    """Return (chunk digests, recipe root digests) that the frame's changes refer to."""
-    chunks: set[Digest] = set()
-    recipes: set[Digest] = set()
+def contents_named(frame: Frame) -> set[tuple[ChunkKind, Digest, int]]:
+    """Return (kind, digest, size) of every content that the frame's changes refer to."""
+    named: set[tuple[ChunkKind, Digest, int]] = set()
     for change in simple_changes(frame.changes):
-        if isinstance(change, Create | Content):
-            _add(change.content, chunks, recipes)
-    return chunks, recipes
+        if isinstance(change, Create | Content) and change.content is not None:
+            content = change.content
+            kind = ChunkKind.DATA if isinstance(content, Chunk) else ChunkKind.NODE
+            named.add((kind, Digest(content.digest), content.size))
+    return named
 
 
 def check_path_indexes(frame: Frame) -> None:
@@ -50,10 +50,3 @@ def check_path_indexes(frame: Frame) -> None:
             highest = max(highest, change.existing)
         if highest >= known:
             raise FrameDamaged(f"change names path {highest} of {known}", remedy="send it again")
-
-
-def _add(content: ContentRef, chunks: set[Digest], recipes: set[Digest]) -> None:
-    if isinstance(content, Chunk):
-        chunks.add(Digest(content.digest))
-    elif isinstance(content, Recipe):
-        recipes.add(Digest(content.digest))

@@ -4,6 +4,7 @@ A volume counts its bytes, so that members know where they stand. Nothing is dur
 failure is final for the volume and raised by a later `append` or by `finish`.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -13,6 +14,7 @@ from tapeexport.background import InOrder
 from tapeexport.medium_errors import medium_errors
 
 _BATCH_BYTES = 1024 * 1024  # larger writes are no faster
+_WRITE_BACK_BYTES = 16 * 1024 * 1024
 _FEW_BUFFERS = 64  # what the largest chunks and their headers need
 _BATCHES_AHEAD = 4  # keeps the disk busy while the next batch is hashed
 
@@ -36,11 +38,17 @@ class FileSink:
     def __init__(self, path: Path, files: FileLayer) -> None:
         with medium_errors(str(path)):
             self._file = AppendFile(path, files)
+            self._advised = open(path, "rb", buffering=0)  # noqa: SIM115 - closed in close()
+        self._advised_bytes = 0
 
     def write(self, buffers: Sequence[Buffer]) -> None:
         """Append all bytes of all buffers."""
         with medium_errors(str(self._file.path)):
             self._file.append(buffers)
+            fresh = self._file.size - self._advised_bytes
+            if fresh >= _WRITE_BACK_BYTES:  # Linux begins to write such pages, so that `finish` has little left to wait for
+                os.posix_fadvise(self._advised.fileno(), self._advised_bytes, fresh, os.POSIX_FADV_DONTNEED)
+                self._advised_bytes += fresh
 
     def finish(self) -> None:
         """Return when the file's content is on the disk."""
@@ -50,6 +58,7 @@ class FileSink:
     def close(self) -> None:
         """Close the file; may be called twice."""
         self._file.close()
+        self._advised.close()
 
 
 class StreamSink:

@@ -208,3 +208,13 @@ def test_a_mirror_over_an_existing_tree_leaves_exactly_what_it_states(tmp_path: 
     assert set(listing(rig.reader.view(before.sequence))) == {b"", *names}
     assert rig.fold.state == ("good", "")
     rig.close()
+
+
+def test_a_link_to_a_file_that_a_snapshot_shows(tmp_path: Path) -> None:
+    rig = ShareRig(tmp_path)
+    rig.send([b"a", b"b"], [Create(0, Kind.FILE, Attributes(0o644, 0, 0, 0)), Barrier(""), Link(1, 0)])
+    assert set(listing(rig.live())) == {b"", b"a", b"b"}
+    assert listing(rig.reader.view(2)).keys() == {b"", b"a"}
+    rig.send([b"a", b"b"], [Unlink(0)])
+    assert set(listing(rig.live())) == {b"", b"b"}
+    rig.close()

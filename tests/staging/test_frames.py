@@ -30,6 +30,7 @@ from staging.changes import (
     Unlink,
     Write,
 )
+from staging.chunk_format import ChunkKind
 from staging.frame_format import (
     HEADER_BYTES,
     MAX_UNPACKED_BYTES,
@@ -151,7 +152,7 @@ def test_a_path_index_behind_the_table_is_refused() -> None:
 
 def test_the_contents_that_a_frame_names_are_found_inside_groups_too() -> None:
     frame = unpack_frame(sealed([Group((Content(0, Chunk(b"c" * 32, 1)),)), Content(0, Recipe(b"r" * 32, 2))]))
-    assert contents_named(frame) == ({b"c" * 32}, {b"r" * 32})
+    assert contents_named(frame) == {(ChunkKind.DATA, b"c" * 32, 1), (ChunkKind.NODE, b"r" * 32, 2)}
 
 
 def test_a_write_of_150_bytes_costs_at_most_170_on_the_wire_when_batched() -> None:

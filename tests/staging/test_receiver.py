@@ -10,7 +10,7 @@ from staging.changes import Attributes, Chunk, Content, Create, Kind, Recipe, Un
 from staging.chunk_format import ChunkDamaged, ChunkKind, PackedChunk, decode_keys, encode_keys, item_parts, pack_chunk
 from staging.frame_format import FrameDamaged, seal_frame
 from staging.protocol import ChangedRepeat, Open, SequenceForked, SequenceGap, SessionFenced, StaleEpoch
-from staging.receiver import ChunkMissing, ShareMismatch
+from staging.receiver import ChunkMissing, ShareMismatch, SizeWrong
 from staging.recipe_format import Piece, build_recipe, encode_node
 from tests.share_rig import SHARE_ID, ShareRig
 
@@ -163,3 +163,25 @@ def test_a_path_out_of_the_share_is_refused_and_not_kept(rig: ShareRig) -> None:
     with pytest.raises(PathRefused):
         rig.send([b"../../etc/shadow"], [Write(0, 0, b"x")])
     assert unchanged(rig, before)
+
+
+def test_a_frame_that_lies_about_a_size_is_refused_and_not_kept(rig: ShareRig) -> None:
+    one, several = rig.put(b"0123456789"), rig.put(b"x" * 100_000 + bytes(100_000))
+    assert isinstance(one, Chunk) and isinstance(several, Recipe)
+    before = journal_bytes(rig)
+    for lie in (Chunk(one.digest, 11), Recipe(several.digest, 200_001)):
+        with pytest.raises(SizeWrong):
+            rig.send([b"a"], [Create(0, Kind.FILE, PLAIN, lie)])
+    assert unchanged(rig, before)
+
+
+def test_a_recipe_node_that_lies_about_what_stands_below_is_refused(rig: ShareRig) -> None:
+    part = pack_chunk(ChunkKind.DATA, b"part" * 100)
+    leaf = pack_chunk(ChunkKind.NODE, encode_node(0, [Piece(400, part.digest)]))
+    rig.receiver.chunks(b"".join(b"".join(item_parts(chunk)) for chunk in (part, leaf)))
+    for level, length in ((1, 401), (2, 400)):
+        lie = pack_chunk(ChunkKind.NODE, encode_node(level, [Piece(length, leaf.digest)]))
+        with pytest.raises(ChunkDamaged, match="wrong length or level"):
+            rig.receiver.chunks(b"".join(item_parts(lie)))
+    root = pack_chunk(ChunkKind.NODE, encode_node(1, [Piece(400, leaf.digest)]))
+    rig.receiver.chunks(b"".join(item_parts(root)))
