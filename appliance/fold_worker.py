@@ -59,7 +59,8 @@ class FoldWorker:
     def _fold(self, name: str) -> None:
         try:
             share = self._vault.share(name)
-            if share.fold.fold() and share.fold.sequence < share.journal.durable.sequence:
+            share.fold.fold()
+            if share.fold.sequence < share.journal.durable.sequence:
                 self.notify(name)
             self.failures.pop(name, None)
         except StagekeeperError as error:

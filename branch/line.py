@@ -188,7 +188,7 @@ def _refusal(status: int, answer: bytes) -> TryLater | ApplianceRefused:
         document = json.loads(answer)
         error = document["error"]
         name, message, remedy = str(error["type"]), str(error["message"]), str(error.get("remedy", ""))
-        expected = dict(error.get("expected") or {})
+        expected = dict(error.get("expected") or document.get("expected") or {})
     except (ValueError, KeyError, TypeError, AttributeError):
         name, message, remedy, expected = f"http_{status}", f"the appliance answered with status {status}", "", {}
     if status >= 500 or status in _BUSY_STATUS:

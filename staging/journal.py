@@ -111,13 +111,12 @@ class Journal:
         """Yield durable records from the cursor on, moving it behind each record before it is yielded."""
         with self._lock:
             last_path, last_bytes = self._file.path, self._synced_bytes
-        segments = [s for s in list_segments(self._directory, self._share_id) if s.path <= last_path]
-        for segment in segments:
-            if cursor.segment_path is not None and segment.path < cursor.segment_path:
+        for path in sorted(self._directory.glob("*.skj")):
+            if path > last_path or (cursor.segment_path is not None and path < cursor.segment_path):
                 continue
-            start = cursor.offset if segment.path == cursor.segment_path else segment.body_offset
-            limit = last_bytes if segment.path == last_path else segment.path.stat().st_size
-            yield from self._read_segment(segment.path, start, limit, cursor)
+            start = cursor.offset if path == cursor.segment_path else 0
+            limit = last_bytes if path == last_path else path.stat().st_size
+            yield from self._read_segment(path, start, limit, cursor)
 
     def seek(self, sequence: int) -> Cursor:
         """Return a cursor at the segment that holds what follows `sequence` (its records up to there come again)."""

@@ -1,0 +1,123 @@
+"""Shares as the appliance opens them, and the thread that folds: several shares in turn, restarts, failures told."""
+
+import itertools
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import snapshots.share_fold as share_fold
+from appliance.fold_worker import FoldWorker
+from appliance.root import Root
+from appliance.vault import ShareNotFound, Vault
+from core.clock import SystemClock
+from core.errors import Damaged
+from staging.changes import Attributes, Create, Kind
+from staging.frame_format import seal_frame
+from staging.protocol import Open
+
+PLAIN = Attributes(0o644, 0, 0, 0)
+
+
+def open_vault(folder: Path) -> Vault:
+    for part in ("journal", "packs", "db"):
+        (folder / part).mkdir(exist_ok=True)
+    counter = itertools.count()
+    return Vault(Root(folder, bytes(16)), SystemClock(), lambda size: next(counter).to_bytes(size, "big"))
+
+
+def send(vault: Vault, name: str, frames: int, count: int = 1) -> None:
+    opened = vault.register(name, name.encode().ljust(16)[:16])
+    session = opened.receiver.open(Open(opened.receiver.share_id, 1)).session
+    for _ in range(frames):
+        position = opened.journal.position
+        first = position.sequence + 1
+        paths = [b"f%d" % (first + n) for n in range(count)]
+        changes = [Create(n, Kind.FILE, PLAIN) for n in range(count)]
+        opened.receiver.frames(session, seal_frame(opened.receiver.share_id, 1, first, position.hash, paths, changes))
+
+
+def until_folded(vault: Vault, seconds: float = 20) -> None:
+    ends = time.monotonic() + seconds
+    while any(share.fold.sequence < share.journal.durable.sequence for share in vault.opened()):
+        assert time.monotonic() < ends, "not folded in time"
+        threading.Event().wait(0.01)
+
+
+def test_shares_are_found_again_and_unknown_ones_refused(tmp_path: Path) -> None:
+    vault = open_vault(tmp_path)
+    send(vault, "leeds/data", 1)
+    send(vault, "york/data", 1)
+    vault.close()
+    again = open_vault(tmp_path)
+    assert again.names() == ["leeds/data", "york/data"]
+    assert again.share("leeds/data").journal.position.sequence == 1
+    with pytest.raises(ShareNotFound):
+        again.share("leeds/other")
+    again.close()
+
+
+def test_the_worker_folds_all_shares_and_goes_on_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = open_vault(tmp_path)
+    for name in ("leeds/data", "york/data", "hull/data"):
+        send(vault, name, 30, 10)
+        vault.share(name).fold.fold(50)
+    vault.close()
+    monkeypatch.setattr(share_fold.ShareFold.fold, "__defaults__", (20,))  # less than what is folded already
+    again = open_vault(tmp_path)
+    worker = FoldWorker(again)
+    worker.start()
+    until_folded_when_opened(again)
+    assert {share.name: share.fold.totals[0] for share in again.opened()} == dict.fromkeys(again.names(), 300)
+    worker.stop()
+    again.close()
+
+
+def until_folded_when_opened(vault: Vault) -> None:
+    for name in vault.names():
+        vault.share(name)
+    until_folded(vault)
+
+
+def test_a_share_that_cannot_be_folded_is_told_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = open_vault(tmp_path)
+    send(vault, "leeds/data", 1)
+    send(vault, "york/data", 1)
+    broken = vault.share("leeds/data").fold
+    original = share_fold.ShareFold.fold
+
+    def fold(self: share_fold.ShareFold, limit: int = 1000) -> int:
+        if self is broken:
+            raise Damaged("the pack is gone")
+        return original(self, limit)
+
+    monkeypatch.setattr(share_fold.ShareFold, "fold", fold)
+    worker = FoldWorker(vault)
+    worker.start()
+    while "leeds/data" not in worker.failures or vault.share("york/data").fold.sequence == 0:
+        threading.Event().wait(0.01)
+    assert worker.failures == {"leeds/data": "the pack is gone"}
+    worker.stop()
+    vault.close()
+
+
+def test_a_lost_catalogue_is_made_again_from_journal_and_packs(tmp_path: Path) -> None:
+    vault = open_vault(tmp_path)
+    send(vault, "leeds/data", 2, 5)
+    share = vault.share("leeds/data")
+    taken = share.fold.take_snapshot("kept", "command", 7)
+    send(vault, "leeds/data", 1, 5)
+    share.fold.fold_all()
+    before = [path for path, _ in share.reader.view(taken.sequence).walk(b"")]  # type: ignore[arg-type]
+    vault.close()
+    for path in (tmp_path / "db").rglob("*.db*"):
+        path.unlink()
+    again = open_vault(tmp_path)
+    share = again.share("leeds/data")
+    share.fold.fold_all()
+    assert share.reader.snapshots() == [taken]
+    assert [path for path, _ in share.reader.view(taken.sequence).walk(b"")] == before  # type: ignore[arg-type]
+    assert share.fold.totals[0] == 15
+    assert share.fold.state[0] == "mirroring"
+    again.close()
