@@ -123,7 +123,10 @@ class Branches:
         return Enrolment(row.name, token)
 
     def authenticate(self, token: str) -> str:
-        """Return the name of the branch that has this token; raise `TokenRefused` or `BranchRevoked`. Cheap: called with every frame."""
+        """Return the name of the branch that has this token; raise `TokenRefused` or `BranchRevoked`.
+
+        Cheap, as it is called with every frame.
+        """
         form = kept_form(token)
         name = self._names.get(form)
         if name is None and form in self._revoked:

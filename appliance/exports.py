@@ -40,7 +40,8 @@ def checked_destination(actor: Actor, destination: str, root: Path, allowed: lis
             remedy="name it from the appliance's root on, like /mnt",
         )
     path = Path(os.path.realpath(destination))
-    if path == root or root in path.parents:
+    real_root = Path(os.path.realpath(root))
+    if path == real_root or real_root in path.parents:
         raise DestinationRefused(f"{path} lies inside the appliance's own folder", remedy="name a directory outside it")
     places = [Path(os.path.realpath(place)) for place in allowed]
     if actor.role != "owner" and places and not any(path == place or place in path.parents for place in places):

@@ -63,7 +63,8 @@ class FoldWorker:
             if share.fold.sequence < share.journal.durable.sequence:
                 self.notify(name)
             self.failures.pop(name, None)
-        except StagekeeperError as error:
-            if self.failures.get(name) != error.message:
-                _LOG.error("cannot fold %s: %s", name, error.message)
-            self.failures[name] = error.message
+        except Exception as error:  # whatever one share does, the others are folded; it is told, and tried again
+            reason = error.message if isinstance(error, StagekeeperError) else f"{type(error).__name__}: {error}"
+            if self.failures.get(name) != reason:
+                _LOG.exception("cannot fold %s", name)
+            self.failures[name] = reason

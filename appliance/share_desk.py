@@ -16,7 +16,7 @@ from appliance.rows import entry_of, snapshot_of, version_of
 from appliance.space import measure
 from appliance.vault import OpenShare, Vault
 from core.clock import format_time
-from core.errors import NotFound, Refused, StagekeeperError
+from core.errors import Damaged, NotFound, Refused, StagekeeperError
 from core.relpath import RelPath, join, show_path, split
 from snapshots.catalogue_db import SnapshotRow
 from snapshots.history import versions_of
@@ -26,6 +26,7 @@ from snapshots.view_db import SnapshotView
 from staging.changes import MAX_LABEL_CHARACTERS, Kind
 from web.operations import Actor, Download, Entry, Progress, RestoreReport, Share, Snapshot, Stats, Version
 
+MAX_SHOWN_BYTES = 2**63 - 1  # sums of sparse files may pass what JSON readers take
 _PIECE_BYTES = 1024 * 1024
 
 
@@ -52,7 +53,7 @@ class ShareDesk:
         """Return the shares that the actor may see."""
         self._rights.check(actor, Action.VIEW_SHARES)
         names = [name for name in self._vault.names() if self._rights.reach(actor, name) is not Reach.NONE]
-        return [self._status(self._vault.share(name)) for name in names]
+        return [self._status_or_reason(name) for name in names]
 
     def share_status(self, actor: Actor, share: str) -> Share:
         """Return one share's state."""
@@ -156,6 +157,13 @@ class ShareDesk:
         _fold_to(opened, resolved.sequence)
         return opened.reader.view(resolved.sequence), resolved.snapshot
 
+    def _status_or_reason(self, name: str) -> Share:
+        """Return a share's state; one that cannot be opened is told as stopped and does not hide the others."""
+        try:
+            return self._status(self._vault.share(name))
+        except Damaged as error:
+            return Share(name, "stopped", error.message, 0, 0, 0.0, 0, 0, None)
+
     def _status(self, share: OpenShare) -> Share:
         durable, folded = share.journal.durable.sequence, share.fold.sequence
         files, logical_bytes = share.fold.totals
@@ -168,7 +176,8 @@ class ShareDesk:
             lag = max((self._vault.clock.now_ns() - last) / 1e9, 0.0) if last is not None else 0.0
         newest = share.reader.newest_snapshot()
         taken_at = format_time(newest.taken_ns) if newest is not None else None
-        return Share(share.name, state, reason, durable, folded, round(lag, 3), files, logical_bytes, taken_at)
+        shown_bytes = min(logical_bytes, MAX_SHOWN_BYTES)
+        return Share(share.name, state, reason, durable, folded, round(lag, 3), files, shown_bytes, taken_at)
 
     def _view(self, actor: Actor, share: str, moment: str) -> SnapshotView:
         """Return a share as of a moment; the command line folds first, pages show the folded state."""
@@ -196,7 +205,8 @@ class ShareDesk:
         if not target or not os.path.isabs(target) or "\0" in target:
             raise TargetRefused(f"not an absolute directory: {target[:200]!r}", remedy="name the target from / on")
         path = Path(os.path.realpath(target))
-        if path == self._vault.root.path or self._vault.root.path in path.parents:
+        root = Path(os.path.realpath(self._vault.root.path))
+        if path == root or root in path.parents:
             raise TargetRefused(f"{path} lies inside the appliance's own folder", remedy="name a directory outside it")
         return path
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from appliance.vault import Vault
+from core.errors import Damaged
 from web.operations import Stats
 
 _BLOCK = 512  # unit of st_blocks, whatever the file system's own block size is
@@ -16,8 +17,16 @@ def measure(vault: Vault) -> Stats:
     journal = allocated_bytes(vault.root.journal)
     chunks, packs = vault.store.counts()
     space = os.statvfs(vault.root.path)
-    logical = sum(vault.share(name).fold.totals[1] for name in vault.names())
-    return Stats(logical, total - journal, journal, total, space.f_bavail * space.f_frsize, chunks, packs)
+    logical = sum(_logical_bytes(vault, name) for name in vault.names())
+    return Stats(min(logical, 2**63 - 1), total - journal, journal, total, space.f_bavail * space.f_frsize, chunks, packs)
+
+
+def _logical_bytes(vault: Vault, name: str) -> int:
+    """Return the size of a share's live state; one that cannot be opened counts nothing (its state tells why)."""
+    try:
+        return vault.share(name).fold.totals[1]
+    except Damaged:
+        return 0
 
 
 def allocated_bytes(folder: Path) -> int:

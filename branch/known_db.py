@@ -7,12 +7,14 @@ the tree as the changes given out so far have made it.
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sqlite_utils import Database
 
 from branch.known import MIRROR_NEEDED, DropRow, KnownRow, MoveRow, PutRows, SetMirror, Step
-from core.database import migrate, open_database
+from core.database import DatabaseDamaged, DatabaseError, OperationalError, migrate, open_database
 from core.digest import Digest
+from core.durable import OS_FILES, FileLayer, remove_file
 from core.relpath import RelPath, join, split
 from staging.protocol import Position
 
@@ -25,17 +27,32 @@ _NAMES_A_QUERY = 500
 class KnownDb:
     """The rows of one share."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the memory; a transaction is open from here on."""
-        database = open_database(path, synchronous="FULL", cache_kib=16_384)
-        migrate(database, [_create])
-        self._connection = database.conn
+    def __init__(self, path: Path, files: FileLayer = OS_FILES) -> None:
+        """Open or make the memory; a transaction is open from here on. A damaged one is begun anew."""
+        self._path, self._files = path, files
         self._buffer: dict[tuple[bytes, bytes], KnownRow] = {}
-        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._connection = _open(path)
+        except (DatabaseDamaged, DatabaseError) as error:
+            if isinstance(error, OperationalError) or isinstance(error.__cause__, OperationalError):
+                raise  # no space, no descriptors: nothing is wrong with what is there
+            self._connection = None
+            self.renew()
 
     def close(self) -> None:
         """Forget what is not committed and close."""
         self._connection.close()
+
+    def renew(self) -> None:
+        """Throw the memory away, whatever state it is in, and begin an empty one."""
+        if self._connection is not None:
+            self._connection.close()
+        self._buffer.clear()
+        for suffix in ("", "-wal", "-shm"):
+            part = self._path.with_name(self._path.name + suffix)
+            if part.exists():
+                remove_file(part, self._files)
+        self._connection = _open(self._path)
 
     def position(self) -> Position:
         """Return the end of the outbox when these rows were right."""
@@ -175,6 +192,13 @@ class KnownDb:
     def _forget(self, where: str, values: Sequence[bytes]) -> None:
         self._connection.execute(f"DELETE FROM pieces WHERE inode IN (SELECT inode FROM known WHERE {where})", values)
         self._connection.execute(f"DELETE FROM known WHERE {where}", values)
+
+
+def _open(path: Path) -> Any:
+    database = open_database(path, synchronous="FULL", cache_kib=16_384)
+    migrate(database, [_create])
+    database.conn.execute("BEGIN IMMEDIATE")
+    return database.conn
 
 
 def _below(path: bytes) -> tuple[bytes, bytes]:

@@ -26,11 +26,13 @@ from branch.surroundings import Surroundings
 from branch.uploader import Uploader
 from branch.watcher import Watcher
 from branch.wire import WireMeter
+from core.database import DatabaseError, OperationalError
 from core.errors import StagekeeperError, TryLater
 
 _log = logging.getLogger("stagekeeper.agent")
 _PAUSE_SECONDS = 2.0  # between attempts to look, when the last one failed
 _LONGEST_REST_SECONDS = 30.0  # a look takes at most half the time, but a long one does not stop the next for long
+_LINE_SECONDS = 2.0
 _ROUNDS = 10  # of looking again at what moved under the look, when there is only one
 
 
@@ -68,6 +70,7 @@ class Looking:
     def run(self) -> None:
         """Look whenever something was noticed, and at everything now and then, until `stop`."""
         settings, clock = self._around.settings, self._around.clock
+        self._await_line()
         next_full = clock.monotonic()
         while not self._stopping.is_set():
             if clock.monotonic() >= next_full:
@@ -81,10 +84,12 @@ class Looking:
                 is_limited = self._watcher is None or self._watcher.is_limited
                 pause = settings.rescan_seconds if is_limited else settings.reconcile_seconds
                 next_full = clock.monotonic() + pause
-            self._stopping.wait(min(clock.monotonic() - begin, _LONGEST_REST_SECONDS))
+            else:
+                self._stopping.wait(min(clock.monotonic() - begin, _LONGEST_REST_SECONDS))
 
     def run_once(self) -> bool:
         """Look at everything, then at what moved meanwhile; return False when that was ended by `stop`."""
+        self._await_line()
         self._marks.mark_all()
         for _ in range(_ROUNDS):
             while self.try_look() is None:
@@ -109,6 +114,14 @@ class Looking:
             self._look(scope)
         except StagekeeperError as error:
             self._undo(scope, error)
+            return None
+        except OperationalError as error:  # no space for the memory, or its disk fails
+            self._undo(scope, TryLater(f"the memory cannot be written: {error}"))
+            return None
+        except DatabaseError as error:
+            _log.error("share %s: the memory is damaged (%s) and begun anew", self._record.name, error)
+            self._known.renew()
+            self._undo(scope, TryLater(f"the memory was damaged: {error}"))
             return None
         finally:
             self.looking_at_ns = None
@@ -137,6 +150,10 @@ class Looking:
             self._mirror_end = 0
             self._state.is_mirrored = True
             self._state.resync("")
+
+    def _await_line(self) -> None:
+        """Give the line a moment before the first look: with it up, contents need not go through the outbox."""
+        self._sender.has_tried.wait(_LINE_SECONDS)
 
     # -- one look -------------------------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ class Outbox:
         self._directory, self._share_id, self._files = directory, share_id, files
         self._news = threading.Condition()
         self._entries: deque[Entry] = deque()
-        self._serial = self._acknowledged_serial = self._chunks_serial = 0
+        self._serial = self._acknowledged_serial = self._chunks_serial = self._put_serial = 0
         self._pending_bytes = 0
         self.dropped_bytes = 0
         self.acknowledged = self._committed = acknowledged
@@ -136,21 +136,18 @@ class Outbox:
     def acknowledge(self, sequence: int) -> Position:
         """Take note that everything up to `sequence` is durable on the appliance; return that position."""
         with self._news:
-            passed_bytes = 0
-            for entry in self._entries:
-                if entry.serial <= self._acknowledged_serial:
-                    continue
-                passed_bytes += HEADER_BYTES + entry.length
-                if entry.end is None:
-                    continue
-                if entry.end.sequence > sequence:
-                    break
-                self._pending_bytes -= passed_bytes
-                passed_bytes = 0
-                self._acknowledged_serial, self.acknowledged = entry.serial, entry.end
+            self._pass_done(sequence)
             self._trim()
             self._news.notify_all()
             return self.acknowledged
+
+    def note_put(self, entry: Entry) -> None:
+        """Take note that the appliance has the chunks of a record; its frame may not even be sealed yet."""
+        with self._news:
+            self._put_serial = entry.serial
+            self._pass_done(self.acknowledged.sequence)
+            self._trim()
+            self._news.notify_all()
 
     def wait(self, serial: int, seconds: float) -> bool:
         """Wait until there is a record behind `serial`, or `wake` is called; tell whether there is one."""
@@ -189,6 +186,23 @@ class Outbox:
     def close(self) -> None:
         """Close the segment; may be called twice."""
         self._file.close()
+
+    def _pass_done(self, sequence: int) -> None:
+        """Move on behind frames up to `sequence` with the chunks before them, and behind chunks that were put."""
+        passed_bytes = 0
+        for entry in self._entries:
+            if entry.serial <= self._acknowledged_serial:
+                continue
+            passed_bytes += HEADER_BYTES + entry.length
+            if entry.end is not None:
+                if entry.end.sequence > sequence:
+                    return
+                self.acknowledged = entry.end
+            elif entry.serial > self._put_serial:
+                continue
+            self._pending_bytes -= passed_bytes
+            passed_bytes = 0
+            self._acknowledged_serial = entry.serial
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -259,6 +273,9 @@ class Outbox:
         self.acknowledged = acknowledged  # segments are removed only behind what was acknowledged
         self.acknowledge(acknowledged.sequence)
 
+    def _is_put(self, entry: Entry) -> bool:
+        return entry.end is None and entry.serial <= self._put_serial
+
     def _trim(self) -> None:
         """Remove whole segments of which nothing is needed; called under the lock."""
         done = min(self.acknowledged, self._committed, key=lambda position: position.sequence)
@@ -268,7 +285,7 @@ class Outbox:
                 if entry.end.sequence > done.sequence:
                     break
                 last = entry.serial
-        while self._entries and self._entries[0].serial <= last:
+        while self._entries and (self._entries[0].serial <= last or self._is_put(self._entries[0])):
             self._base = self._entries.popleft().end or self._base
         needed = self._entries[0].segment if self._entries else self._number
         while self._segments[0] < needed:

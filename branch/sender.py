@@ -49,6 +49,8 @@ class Sender:
         self._is_lacking = False
         self._repaired: tuple[int, int] = (0, 0)
         self.needs_epoch = ""
+        self.has_opened = False
+        self.has_tried = threading.Event()
         self.ended: StagekeeperError | None = None
         self.refusal: StagekeeperError | None = None
 
@@ -87,6 +89,7 @@ class Sender:
         elif entry.end is None:
             self._uploader.put_record(self._outbox.read(entry))
             self._serial = entry.serial
+            self._outbox.note_put(entry)
         else:
             self._send_frames(entry)
 
@@ -104,6 +107,7 @@ class Sender:
     def stop(self) -> None:
         """End `run` soon; a request under way is broken by closing the pool."""
         self._stopping.set()
+        self.has_tried.set()
         self._outbox.wake()
 
     def _open(self) -> None:
@@ -118,6 +122,8 @@ class Sender:
         self._line.session = self._session.session
         self._poll_seconds = max(opened.poll_seconds, 1.0)
         self._serial = outbox.serial_at(durable)
+        self.has_opened = True
+        self.has_tried.set()
         self._advance(durable)
         self._succeeded()
 
@@ -160,6 +166,7 @@ class Sender:
         if self._stopping.is_set():
             return
         self._session.lose()
+        self.has_tried.set()
         self._state.line(f"the line is down: {error.message}")
         self._stopping.wait(self._backoff.next_seconds())
 
@@ -211,4 +218,5 @@ class Sender:
 
     def _end(self, error: StagekeeperError) -> None:
         self.ended = error
+        self.has_tried.set()
         self._state.refused(error.message)

@@ -18,11 +18,16 @@ from branch.surroundings import Surroundings
 from branch.uploader import Uploader
 from branch.watcher import Watcher
 from branch.wire import WireMeter
+from core.database import OperationalError
 from core.durable import make_directories
-from core.errors import StagekeeperError
+from core.errors import StagekeeperError, TryLater
 from staging.protocol import Position
 
 _log = logging.getLogger("stagekeeper.agent")
+
+
+class StateUnwritable(TryLater):
+    """An acknowledgement cannot be remembered."""
 
 
 class ShareWorker:
@@ -35,7 +40,7 @@ class ShareWorker:
         directory = around.state.share(record.share_id)
         make_directories(directory, around.files)
         self.outbox = self._open_outbox()
-        self._known = KnownDb(directory / "known.db")
+        self._known = KnownDb(directory / "known.db", around.files)
         self._state_db = StateDb(around.state.database)  # used by the sending thread only
         line = ShareLine(around.pool, record.name, self.meter)
         uploader = Uploader(line)
@@ -93,8 +98,9 @@ class ShareWorker:
         return outbox.end.sequence, outbox.acknowledged.sequence, self.meter.bill.payload_bytes, self.looking.steps
 
     def is_durable(self) -> bool:
-        """Tell whether all that was looked at is durable on the appliance."""
-        return self._is_looked.is_set() and not self.sender.needs_epoch and self.outbox.acknowledged == self.outbox.end
+        """Tell whether all that was looked at is durable on the appliance, which was asked."""
+        is_settled = self._is_looked.is_set() and self.sender.has_opened and not self.sender.needs_epoch
+        return is_settled and self.outbox.acknowledged == self.outbox.end
 
     def _look_once(self) -> None:
         while self.looking.run_once():
@@ -111,7 +117,10 @@ class ShareWorker:
         self._anew.set()
 
     def _acknowledged(self, position: Position) -> None:
-        self._state_db.record_progress(self.record.share_id, position, self.meter.bill)
+        try:
+            self._state_db.record_progress(self.record.share_id, position, self.meter.bill)
+        except OperationalError as error:  # no space: what is not remembered as acknowledged is not trimmed
+            raise StateUnwritable(f"the state cannot be written: {error}", remedy="free disk space") from error
         self.looking.note_durable(position.sequence)
 
     def _open_outbox(self) -> Outbox:

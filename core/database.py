@@ -4,6 +4,7 @@
 two connections reset a WAL, so older ones are refused. A connection is used by one thread at a time.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ Migration = Callable[[Database], None]
 
 MIN_VERSION = (3, 51, 3)
 _BUSY_MILLISECONDS = 30_000
+_IDLE_READERS = 8  # kept open for the next question, with their caches
 _WAL_LIMIT_BYTES = 16 * 1024 * 1024
 _SYNCHRONOUS = {"NORMAL": 1, "FULL": 2}
 
@@ -32,6 +34,10 @@ class DatabaseTooNew(Stopped):
 
 class DatabaseDamaged(Damaged):
     """SQLite cannot read a database."""
+
+
+class DatabaseRefused(TryLater):
+    """SQLite could not write (the disk is full, or fails); nothing of the transaction was kept."""
 
 
 class DatabaseBusy(TryLater):
@@ -65,6 +71,36 @@ def open_database(
     return Database(connection)
 
 
+class ReaderPool:
+    """Connections for reading one database; any thread may ask. None stays open across two questions of a reader."""
+
+    def __init__(self, path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "FULL", cache_kib: int = 1024) -> None:
+        """Name the database; connections are opened when they are needed."""
+        self._path: Path = path
+        self._synchronous: Literal["NORMAL", "FULL"] = synchronous
+        self._cache_kib = cache_kib
+        self._idle: deque[Connection] = deque()
+
+    def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows that a SELECT gives."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = open_database(self._path, synchronous=self._synchronous, cache_kib=self._cache_kib).conn
+        try:
+            return list(connection.execute(statement, parameters).fetchall())
+        finally:
+            if len(self._idle) < _IDLE_READERS:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def close(self) -> None:
+        """Close the connections; no thread may be reading."""
+        while self._idle:
+            self._idle.pop().close()
+
+
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
     """Run a block as one write transaction, begun at once so that reading first cannot end in a deadlock."""
@@ -74,11 +110,13 @@ def transaction(connection: Connection) -> Iterator[None]:
         raise DatabaseBusy(f"a database is busy: {error}", remedy="try again in a moment") from error
     try:
         yield
-    except BaseException:
+        connection.execute("COMMIT")
+    except BaseException as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        if isinstance(error, OperationalError):
+            raise DatabaseRefused(f"a database takes no data: {error}", remedy="check the disk and its free space") from error
         raise
-    connection.execute("COMMIT")
 
 
 def migrate(database: Database, migrations: Sequence[Migration]) -> None:

@@ -22,7 +22,7 @@ class WriteFailed(Stopped):
 
 
 class NoSpace(TryLater):
-    """The disk is full; nothing of the write was kept."""
+    """The disk (or the table of open files) is full; nothing of the write was kept."""
 
 
 class FileLayer(Protocol):
@@ -109,7 +109,10 @@ class AppendFile:
         """Open `path`, making it (and its name durable) when missing."""
         self.path = path
         self._files = files
-        self._descriptor = files.open_append(path)
+        try:
+            self._descriptor = files.open_append(path)
+        except OSError as error:
+            raise NoSpace(f"cannot open {path}: {error.strerror}", remedy="free disk space or descriptors") from error
         self._failure: str | None = None
         self.size = os.fstat(self._descriptor).st_size
         if self.size == 0:  # new, or made just before a crash: its name may not be durable yet

@@ -61,6 +61,19 @@ def read_record(file: BinaryIO, offset: int) -> Record | None:
     return Record(record_type, payload, offset)
 
 
+def next_record(file: BinaryIO, offset: int, limit: int) -> Record | None:
+    """Return the record behind one at `offset` that does not check, when its length can be believed; else None.
+
+    Finding one tells damage in the middle of a file from a torn tail.
+    """
+    file.seek(offset)
+    head = file.read(HEADER_BYTES)
+    if len(head) < HEADER_BYTES:
+        return None
+    behind = offset + HEADER_BYTES + int(_HEAD.unpack_from(head)[0])
+    return read_record(file, behind) if behind < limit else None
+
+
 def read_records(file: BinaryIO, offset: int, limit: int | None = None) -> Iterator[Record]:
     """Yield whole records from `offset` on; stop before `limit` (a file offset) or at the first that does not check."""
     while limit is None or offset < limit:

@@ -119,7 +119,8 @@ class CatalogueWriter:
 
     def set(self, **values: int | str) -> None:
         """Keep numbers or texts."""
-        self.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?,?)", list(values.items()))
+        rows = [(key, str(value)) for key, value in values.items()]  # text: sums of sizes may pass 64 bits
+        self.connection.executemany("INSERT OR REPLACE INTO meta VALUES (?,?)", rows)
 
     def live_name(self, parent: int, name: bytes) -> Name | None:
         """Return the live name in a folder."""
@@ -216,6 +217,14 @@ class CatalogueWriter:
         """Remember that the running mirror has stated this name."""
         self.connection.execute("INSERT OR IGNORE INTO mirrored VALUES (?,?)", (parent, name))
 
+    def has_mirrored_name(self, node: int) -> bool:
+        """Tell whether the running mirror has stated any live name of this node."""
+        row = self.connection.execute(
+            "SELECT 1 FROM entry e JOIN mirrored m ON m.parent=e.parent AND m.name=e.name WHERE e.node=? AND e.died=? LIMIT 1",
+            (node, LIVE),
+        ).fetchone()
+        return row is not None
+
     def unmirrored_names(self) -> list[Name]:
         """Return the live names that the mirror that ends now did not state."""
         rows = self.connection.execute(
@@ -249,6 +258,7 @@ class CatalogueWriter:
     def forget_caches(self) -> None:
         """Drop what a rolled-back transaction may have made wrong."""
         self._owners.clear()
+        self._owner_names.clear()
 
     def _state(self, row: tuple[object, ...]) -> State:
         owner = int(row[9])  # type: ignore[call-overload]

@@ -15,6 +15,7 @@ from core.errors import Damaged
 from snapshots.index_db import ChunkIndex
 from snapshots.pack_format import TrailerEntry, domain_key
 from snapshots.packs import PackDirectory
+from staging.changes import MAX_SIZE
 from staging.chunk_format import ChunkDamaged, ChunkKind, PackedChunk, checked_bytes
 from staging.receiver import ChunkMissing, Key
 from staging.recipe_format import RecipeDamaged, decode_node
@@ -28,10 +29,11 @@ class ChunkLost(Damaged):
         self.digest = digest
 
 
-NodeSpan = tuple[int, int]
-"""(level, bytes below) of a recipe node; a data chunk stands one level below the lowest."""
+NodeSpan = tuple[int, int, int]
+"""(level, bytes below, pieces below) of a recipe node; a data chunk stands one level below the lowest."""
 
 DATA_LEVEL = -1
+MAX_PIECES = 2**24  # a terabyte in average chunks; the fold holds the list of an edited file in memory
 _REMEMBERED_SPANS = 50_000  # about 6 MB
 
 
@@ -47,7 +49,8 @@ class NodeSpans:
         found = self._known.get(digest)
         if found is None:
             level, pieces = decode_node(self._fetch_node(digest))
-            found = (level, sum(piece.length for piece in pieces))
+            below = {piece.digest: self.of(piece.digest)[2] for piece in pieces} if level else {}
+            found = (level, sum(piece.length for piece in pieces), sum(below.get(piece.digest, 1) for piece in pieces))
             if len(self._known) >= _REMEMBERED_SPANS:
                 self._known.clear()
             self._known[digest] = found
@@ -63,6 +66,7 @@ class ChunkStore:
         self._packs = PackDirectory(packs, store_id, files)
         self._index = ChunkIndex(index)
         self._spans = NodeSpans(self.node)
+        self._lost: set[Digest] = set()
         self._recover()
 
     @property
@@ -73,10 +77,12 @@ class ChunkStore:
     def missing(self, domain: str, keys: Iterable[Key]) -> list[Key]:
         """Return those keys that the domain does not hold or that are not stored; a foreign chunk looks like an unknown one."""
         asked = list(dict.fromkeys(keys))
-        digests = [digest for _, digest in asked]
-        held = self._index.held(domain_key(domain), digests)
-        present = self._index.known(held)
-        return [key for key in asked if key[1] not in present]
+        held: set[Key] = set()
+        for kind in ChunkKind:
+            digests = [digest for asked_kind, digest in asked if asked_kind is kind]
+            held.update((kind, digest) for digest in self._index.held(domain_key(domain), kind, digests))
+        present = self._sound({digest for _, digest in held})
+        return [key for key in asked if key not in held or key[1] not in present]
 
     def put(self, domain: str, chunks: Iterable[PackedChunk]) -> None:
         """Check chunks against their addresses and keep them; durable on return.
@@ -85,14 +91,14 @@ class ChunkStore:
         Raises `ChunkDamaged` for wrong bytes and `ChunkMissing` for a node that names what was not put.
         """
         key = domain_key(domain)
-        checked = {chunk.digest: chunk for chunk in self._checked(key, chunks)}
+        checked = {(chunk.kind, chunk.digest): chunk for chunk in self._checked(key, chunks)}
         if checked:
             self._keep(key, checked)
 
     def put_own(self, domain: str, chunks: list[PackedChunk]) -> None:
         """Keep chunks that this process cut and addressed itself; durable on return."""
         if chunks:
-            self._keep(domain_key(domain), {chunk.digest: chunk for chunk in chunks})
+            self._keep(domain_key(domain), {(chunk.kind, chunk.digest): chunk for chunk in chunks})
 
     def size_of(self, kind: ChunkKind, digest: Digest) -> int:
         """Return the length of a data chunk, or of everything below a recipe node; raise `ChunkLost`."""
@@ -119,6 +125,7 @@ class ChunkStore:
                 raise ChunkLost(f"pack {location.pack} holds another chunk at {location.offset} than {digest.hex()}", digest)
             return checked_bytes(record.chunk)
         except (ChunkDamaged, Damaged) as error:
+            self._lost.add(digest)  # from now on `missing` asks for it, and what comes takes the place of the bad record
             raise ChunkLost(
                 f"chunk {digest.hex()} in pack {location.pack} at {location.offset}: {error.message}", digest
             ) from error
@@ -152,7 +159,7 @@ class ChunkStore:
             if chunk.kind is ChunkKind.NODE:
                 earlier[chunk.digest] = self._checked_node(key, chunk.digest, data, earlier)
             else:
-                earlier[chunk.digest] = (DATA_LEVEL, chunk.size)
+                earlier[chunk.digest] = (DATA_LEVEL, chunk.size, 1)
             yield chunk
 
     def _checked_node(self, key: bytes, digest: Digest, data: bytes | memoryview, earlier: dict[Digest, NodeSpan]) -> NodeSpan:
@@ -163,44 +170,57 @@ class ChunkStore:
             raise ChunkDamaged(f"recipe node {digest.hex()}: {error.message}", remedy="send it again") from error
         named = {piece.digest: piece.length for piece in pieces if level or not piece.is_hole}
         elsewhere = [child for child in named if child not in earlier]
-        stored = self._index.known(self._index.held(key, elsewhere))
+        child_kind = ChunkKind.NODE if level else ChunkKind.DATA
+        stored = self._sound(self._index.held(key, child_kind, elsewhere))
         absent = [child for child in elsewhere if child not in stored]
         if absent:
-            child_kind = ChunkKind.NODE if level else ChunkKind.DATA
             raise ChunkMissing(
                 f"recipe node {digest.hex()} names {len(absent)} chunks that were not put",
                 remedy="put them before the node",
                 missing=[f"{child_kind.value}:{child.hex()}" for child in absent[:1000]],
             )
+        below: dict[Digest, int] = {}
         for child, length in named.items():
-            found = earlier.get(child) or ((DATA_LEVEL, stored[child]) if level == 0 else self._spans.of(child))
-            if found != (level - 1, length):
+            found = earlier.get(child) or ((DATA_LEVEL, stored[child], 1) if level == 0 else self._spans.of(child))
+            if found[:2] != (level - 1, length):
                 raise ChunkDamaged(
                     f"recipe node {digest.hex()} gives {child.hex()} a wrong length or level", remedy="send it again"
                 )
-        return level, sum(piece.length for piece in pieces)
+            below[child] = found[2]
+        span = (level, sum(piece.length for piece in pieces), sum(below.get(piece.digest, 1) for piece in pieces))
+        if span[1] > MAX_SIZE or span[2] > MAX_PIECES:
+            raise ChunkDamaged(f"recipe node {digest.hex()} names {span[2]} pieces of {span[1]} bytes", remedy="split the file")
+        return span
 
-    def _keep(self, key: bytes, chunks: dict[Digest, PackedChunk]) -> None:
+    def _keep(self, key: bytes, chunks: dict[Key, PackedChunk]) -> None:
         with self._lock:
-            known = self._index.known(chunks)
-            new = [chunk for digest, chunk in chunks.items() if digest not in known]
+            known = self._sound({digest for _, digest in chunks})
+            new = [chunk for (_, digest), chunk in chunks.items() if digest not in known]
             entries: list[TrailerEntry] = []
             if new:
                 entries = self._packs.append(new, key)
                 self._packs.sync()
-            self._index.add(entries, [(key, digest) for digest in chunks], _ends(entries))
+            healed = {entry.digest for entry in entries} & self._lost
+            self._index.add(entries, [(key, kind, digest) for kind, digest in chunks], _ends(entries), healed)
+            self._lost -= healed
+
+    def _sound(self, digests: set[Digest]) -> dict[Digest, int]:
+        """Return those of the digests that are stored and not known to be damaged, with the length of each."""
+        stored = self._index.known(digests)
+        return {digest: size for digest, size in stored.items() if digest not in self._lost}
 
     def _recover(self) -> None:
         """Index what stands behind the last commit: in the newest pack that the index knows, and in those after it."""
-        self._packs.recover()
         indexed = self._index.indexed_bytes()
+        self._packs.recover(indexed.get(self._packs.number, 0))
         newest = max(indexed, default=0)
         for number in self._packs.numbers():
             if number < newest:
                 continue
-            entries = list(self._packs.entries_from(number, indexed.get(number, 0)))
+            entries = self._packs.entries_from(number, indexed.get(number, 0))
             if entries:
-                self._index.add(entries, [(entry.domain, entry.digest) for entry in entries], _ends(entries))
+                held = [(entry.domain, entry.kind, entry.digest) for entry in entries]
+                self._index.add(entries, held, _ends(entries), set())
 
 
 def _ends(entries: list[TrailerEntry]) -> dict[int, int]:

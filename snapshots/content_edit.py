@@ -169,40 +169,50 @@ class _Editor:
                 merged.append((start, end))
         return merged
 
-    def _blocks(self, start: int) -> Iterator[bytes]:
-        """Yield the new content's bytes from `start`, piece by piece."""
+    def _blocks(self, start: int) -> Iterator[bytes | int]:
+        """Yield the new content's bytes from `start`, piece by piece; where nothing was written in a hole, its length."""
         index = bisect_right(self._starts, start) - 1 if self._starts else 0
-        position = start
-        while position < self._edits.size:
+        position, size = start, self._edits.size
+        while position < size:
             piece_start = self._start_of(index)
             old = self._old[index] if 0 <= index < len(self._old) and piece_start < self._edits.kept else None
-            if old is None:
-                end = min(self._edits.size, position + _ZEROS_BYTES)
-                base = bytearray(end - position)
-            else:
-                end = min(piece_start + old.length, self._edits.size)
-                if old.is_hole:
-                    end = min(end, position + _ZEROS_BYTES)
-                    base = bytearray(end - position)
+            end = size if old is None else min(piece_start + old.length, size)
+            if old is None or old.is_hole:
+                length = self._untouched(position, end)
+                if length:
+                    yield length
+                    position += length
                 else:
-                    base = bytearray(self._fetch(old.digest)[position - piece_start : end - piece_start])
-                if end > self._edits.kept:
-                    kept = max(self._edits.kept - position, 0)
-                    base[kept:] = bytes(len(base) - kept)
-            self._lay_over(base, position, end)
-            yield bytes(base)
-            position = end
-            if old is not None and end >= piece_start + old.length:
+                    block_end = min(end, position + _ZEROS_BYTES)
+                    yield self._laid_over(bytearray(block_end - position), position, block_end)
+                    position = block_end
+            else:
+                base = bytearray(self._fetch(old.digest)[position - piece_start : end - piece_start])
+                kept = max(self._edits.kept - position, 0)
+                base[kept:] = bytes(max(len(base) - kept, 0))
+                yield self._laid_over(base, position, end)
+                position = end
+            if old is not None and position >= piece_start + old.length:
                 index += 1
 
-    def _lay_over(self, base: bytearray, start: int, end: int) -> None:
+    def _untouched(self, start: int, end: int) -> int:
+        """Return how many bytes from `start` on no extent covers."""
+        place = bisect_right(self._extent_starts, start)
+        if place and self._extents[place - 1][1] > start:
+            return 0
+        following = self._extent_starts[place] if place < len(self._extent_starts) else end
+        return min(following, end) - start
+
+    def _laid_over(self, base: bytearray, start: int, end: int) -> bytes:
+        """Return the bytes with the extents between `start` and `end` laid over them."""
         first = max(bisect_right(self._extent_starts, start) - 1, 0)
         for extent_start, extent_end, data in self._extents[first:]:
             if extent_start >= end:
-                return
+                break
             if extent_end > start:
                 low, high = max(extent_start, start), min(extent_end, end)
                 base[low - start : high - start] = memoryview(data)[low - extent_start : high - extent_start]
+        return bytes(base)
 
 
 _ZEROS_BYTES = 4 * 1024 * 1024

@@ -77,8 +77,8 @@ class TreeFold:
 
     def begin_mirror(self) -> None:
         """From here creates state what is there, also over what stands there."""
-        if not self.mirroring:
-            self.mirroring = 1 if self._catalogue.is_empty_folder(ROOT_NODE) else 2
+        self._catalogue.end_mirror()  # a mirror that was begun and not ended states nothing
+        self.mirroring = 1 if self._catalogue.is_empty_folder(ROOT_NODE) else 2
 
     def end_mirror(self, sequence: int) -> None:
         """Remove what the mirror did not state; without a begun mirror nothing happens."""
@@ -124,8 +124,8 @@ class TreeFold:
     def _restate(self, existing: Name, change: Create, sequence: int) -> bool:
         """Bring the node that stands there to the stated one, if it can be the same; return False when it cannot."""
         state = self._state(existing.node)
-        if state.kind is not change.kind:
-            return False
+        if state.kind is not change.kind or (state.linked and self._catalogue.has_mirrored_name(existing.node)):
+            return False  # two names stated one by one are two nodes; what is still one comes as a link
         size = change.content.size if change.content is not None else 0
         new = replace(
             state, attributes=change.attributes, content=change.content, size=size, target=change.target, device=change.device
@@ -231,6 +231,7 @@ class TreeFold:
                 self._make_way(moved, taken, sequence)
             self._catalogue.end_name(source, sequence)
             self._catalogue.add_name(parent, name, source.node, sequence)
+        self._mark(parent, name)
         self.forget_folders()
 
     def _exchange(self, source: Name, taken: Name | None, path: RelPath, sequence: int) -> None:
@@ -244,6 +245,7 @@ class TreeFold:
             if source.node != taken.node:
                 self._catalogue.end_name(name, sequence)
                 self._catalogue.add_name(name.parent, name.name, node, sequence)
+                self._mark(name.parent, name.name)
 
     def _make_way(self, moved: State, taken: Name, sequence: int) -> None:
         there = self._state(taken.node)

@@ -94,26 +94,26 @@ def _deletions(shots: _Shots, lives: list[_Life], path: RelPath) -> list[PathVer
 
 
 def _earlier_names(reader: CatalogueReader, shots: _Shots, today: _Life) -> list[PathVersion]:
-    """Return the versions that today's node had under other names before it came to this path."""
+    """Return the versions that today's node had under other paths before it came to this one."""
     found = []
     for parent, name, born, died in reader.names_of(today.node):
-        died = min(died, today.born)
-        if born >= died:
-            continue
-        path = _path_of(reader, parent, name, died - 1)
-        if path is not None:
-            versions = _of_life(reader, shots, _Life(today.node, born, died), path)
-            found += [v for v in versions if not v.is_live]
+        for path, since, until in _paths_of(reader, parent, name, born, min(died, today.born)):
+            versions = _of_life(reader, shots, _Life(today.node, since, until), path)
+            found += [version for version in versions if not version.is_live]
     return found
 
 
-def _path_of(reader: CatalogueReader, parent: int, name: bytes, sequence: int) -> RelPath | None:
-    """Return the path of a name as of `sequence`, None when a folder on the way is no longer kept."""
-    names = [name]
-    while parent != ROOT_NODE:
-        above = [row for row in reader.names_of(parent) if row[2] <= sequence < row[3]]
-        if not above:
-            return None
-        parent, folder = above[0][0], above[0][1]
-        names.append(folder)
-    return RelPath(b"/".join(reversed(names)))
+def _paths_of(reader: CatalogueReader, parent: int, name: bytes, born: int, died: int) -> list[tuple[RelPath, int, int]]:
+    """Return (path, from, until) for every path that a name had over a time: folders above it may be renamed too."""
+    found: list[tuple[RelPath, int, int]] = []
+    pending = [(parent, name, born, died)]
+    while pending:
+        folder, path, since, until = pending.pop()
+        if since >= until:
+            continue
+        if folder == ROOT_NODE:
+            found.append((RelPath(path), since, until))
+            continue
+        for above, folder_name, opened, closed in reader.names_of(folder):
+            pending.append((above, folder_name + b"/" + path, max(since, opened), min(until, closed)))
+    return found

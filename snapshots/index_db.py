@@ -4,13 +4,12 @@
 that mark is scanned again at open.
 """
 
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sqlite_utils import Database
 
-from core.database import Connection, migrate, open_database, transaction
+from core.database import ReaderPool, migrate, open_database, transaction
 from core.digest import Digest
 from snapshots.pack_format import Location, TrailerEntry
 
@@ -28,52 +27,64 @@ def _create(database: Database) -> None:
         database.conn.execute(statement)
 
 
+Held = tuple[bytes, int, Digest]
+"""(domain, kind, digest)"""
+
+
+def held_key(kind: int, digest: Digest) -> bytes:
+    """Return what stands for a chunk in `held`: a digest names a chunk of one kind only."""
+    return bytes((kind,)) + digest[:HELD_PREFIX_BYTES]
+
+
 class ChunkIndex:
-    """The index as verbs. Writes come under the store's lock; each reading thread has a connection of its own."""
+    """The index as verbs. Writes come under the store's lock; any thread may read."""
 
     def __init__(self, path: Path) -> None:
         """Open or make the index."""
         self._path = path
         self._database = open_database(path, synchronous="NORMAL", cache_kib=32_768)
         migrate(self._database, [_create])
-        self._local = threading.local()
-        self._readers: list[Database] = []
+        self._readers = ReaderPool(path, synchronous="NORMAL", cache_kib=4096)
 
     def locate(self, digest: Digest) -> Location | None:
         """Return where a chunk stands."""
-        row = self._reader().execute("SELECT pack, offset, stored_bytes, size FROM chunk WHERE digest=?", (digest,)).fetchone()
-        return Location(*row) if row else None
+        rows = self._readers.query("SELECT pack, offset, stored_bytes, size FROM chunk WHERE digest=?", (digest,))
+        return Location(*rows[0]) if rows else None
 
     def known(self, digests: Iterable[Digest]) -> dict[Digest, int]:
         """Return those of the digests that are stored, with the length of each."""
         found: dict[Digest, int] = {}
         for part in _parts(digests):
             marks = ",".join("?" * len(part))
-            rows = self._reader().execute(f"SELECT digest, size FROM chunk WHERE digest IN ({marks})", part)
+            rows = self._readers.query(f"SELECT digest, size FROM chunk WHERE digest IN ({marks})", part)
             found.update((Digest(digest), size) for digest, size in rows)
         return found
 
-    def held(self, domain: bytes, digests: Iterable[Digest]) -> set[Digest]:
-        """Return those of the digests that the domain holds."""
+    def held(self, domain: bytes, kind: int, digests: Iterable[Digest]) -> set[Digest]:
+        """Return those of the digests that the domain holds as chunks of this kind."""
         found: set[Digest] = set()
         for part in _parts(digests):
             marks = ",".join("?" * len(part))
-            prefixes = [digest[:HELD_PREFIX_BYTES] for digest in part]
-            rows = self._reader().execute(f"SELECT prefix FROM held WHERE domain=? AND prefix IN ({marks})", (domain, *prefixes))
+            prefixes = [held_key(kind, digest) for digest in part]
+            rows = self._readers.query(f"SELECT prefix FROM held WHERE domain=? AND prefix IN ({marks})", (domain, *prefixes))
             known = {row[0] for row in rows}
-            found.update(digest for digest in part if digest[:HELD_PREFIX_BYTES] in known)
+            found.update(digest for digest in part if held_key(kind, digest) in known)
         return found
 
-    def add(self, entries: list[TrailerEntry], held: Iterable[tuple[bytes, Digest]], indexed: dict[int, int]) -> None:
-        """Insert chunks (the first row of a digest wins), who holds what, and how far each pack is indexed."""
+    def add(self, entries: list[TrailerEntry], held: Iterable[Held], indexed: dict[int, int], healed: set[Digest]) -> None:
+        """Insert chunks, who holds what, and how far each pack is indexed.
+
+        The first row of a digest wins, but for those in `healed`, whose record turned out to be damaged.
+        """
         with transaction(self._database.conn):
+            self._database.conn.executemany("DELETE FROM chunk WHERE digest=?", [(digest,) for digest in healed])
             self._database.conn.executemany(
                 "INSERT OR IGNORE INTO chunk VALUES (?,?,?,?,?)",
                 [(e.digest, e.location.pack, e.location.offset, e.location.stored_bytes, e.location.size) for e in entries],
             )
             self._database.conn.executemany(
                 "INSERT OR IGNORE INTO held VALUES (?,?)",
-                [(domain, digest[:HELD_PREFIX_BYTES]) for domain, digest in held],
+                [(domain, held_key(kind, digest)) for domain, kind, digest in held],
             )
             self._database.conn.executemany(
                 "INSERT INTO pack VALUES (?,?) ON CONFLICT (number)"
@@ -87,8 +98,7 @@ class ChunkIndex:
 
     def counts(self) -> tuple[int, int]:
         """Return (chunks, packs)."""
-        (chunks,) = self._reader().execute("SELECT count(*) FROM chunk").fetchone()
-        (packs,) = self._reader().execute("SELECT count(*) FROM pack").fetchone()
+        ((chunks, packs),) = self._readers.query("SELECT (SELECT count(*) FROM chunk), (SELECT count(*) FROM pack)")
         return chunks, packs
 
     def truncate_log(self) -> None:
@@ -97,16 +107,8 @@ class ChunkIndex:
 
     def close(self) -> None:
         """Close all connections."""
-        for database in (self._database, *self._readers):
-            database.conn.close()
-        self._readers.clear()
-
-    def _reader(self) -> Connection:
-        reader = getattr(self._local, "database", None)
-        if reader is None:
-            reader = self._local.database = open_database(self._path, synchronous="NORMAL", cache_kib=4096)
-            self._readers.append(reader)
-        return reader.conn
+        self._database.conn.close()
+        self._readers.close()
 
 
 def _parts(digests: Iterable[Digest]) -> Iterator[list[Digest]]:

@@ -13,6 +13,7 @@ from core.clock import NANOSECONDS, TimeUnreadable, format_time, parse_time
 from core.errors import NotFound
 from snapshots.catalogue_db import SnapshotRow
 
+_MAX_CHARACTERS = 64
 _GMT = re.compile(r"GMT-(\d{4})\.(\d\d)\.(\d\d)-(\d\d)\.(\d\d)\.(\d\d)")
 
 
@@ -36,6 +37,8 @@ def resolve_moment(text: str, snapshots: Sequence[SnapshotRow], live_sequence: i
         if not snapshots:
             raise NoSuchMoment("there is no snapshot yet", remedy="take one with `snapshot create`")
         return Resolved(snapshots[-1].sequence, snapshots[-1])
+    if len(text) > _MAX_CHARACTERS:
+        raise NoSuchMoment(f"not a moment: @{text[:_MAX_CHARACTERS]}…", remedy="use @latest or a snapshot's id")
     if text.isdecimal():
         return _found([row for row in snapshots if row.id == int(text)], f"no snapshot {text}", snapshots)
     if text.startswith("seq:") and text[4:].isdecimal():

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.durable import OS_FILES, AppendFile, FileLayer, make_directories
-from core.framing import HEADER_BYTES, Record, read_record, read_records, record_parts
+from core.framing import HEADER_BYTES, Record, next_record, read_record, read_records, record_parts
 from snapshots import pack_format as fmt
 from snapshots.pack_format import Location, PackDamaged, PackedRecord, TrailerEntry
 from staging.chunk_format import PackedChunk
 
 PACK_BYTES = 64 * 1024 * 1024  # a pack is the unit of repacking and of copying to other storage
+MAX_ENTRIES = 500_000  # of tiny chunks: the trailer (60 bytes each) must stay below a record's limit
 _OPEN_READERS = 64
 
 
@@ -42,22 +43,27 @@ class PackDirectory:
         """Return the numbers of all packs."""
         return sorted(int(path.stem, 16) for path in self._directory.glob("??/*.skp"))
 
-    def recover(self) -> None:
-        """Take up the newest pack: cut a torn tail, continue it unless it is sealed."""
+    def recover(self, indexed_bytes: int) -> None:
+        """Take up the newest pack: cut a torn tail, continue it unless it is sealed or damaged.
+
+        Nothing is cut below `indexed_bytes`, nor before a record that checks: that was durable, so it is damage, and
+        the pack is left as it is (its other records stay readable); the next chunk begins a new one.
+        """
         if self.number == 0 or self.is_sealed(self.number):
             return
         file = AppendFile(self.path(self.number), self._files)
-        end = 0
-        for record in self._records(self.number, 0):
-            end = record.end
-            if record.type == fmt.CHUNK:
-                self._entries.append(_trailer_entry(self.number, record))
+        records, end = self._scan(self.number)
+        whole = sum(record.end - record.offset for record in records)
+        if whole < end or end < indexed_bytes:
+            file.close()
+            return
         if end < file.size:
             self.dropped_bytes = file.size - end
             file.truncate(end)
         if end == 0:
-            file.append(record_parts(fmt.HEAD, fmt.encode_head(self._store_id, self.number)))
+            file.append(self._head(self.number))
         file.sync()
+        self._entries = [_trailer_entry(self.number, record) for record in records if record.type == fmt.CHUNK]
         self._open = file
 
     def is_sealed(self, number: int) -> bool:
@@ -101,11 +107,16 @@ class PackDirectory:
             raise PackDamaged(f"pack {location.pack} ends before byte {location.offset + length}")
         return fmt.decode_chunk(memoryview(data)[HEADER_BYTES:])
 
-    def entries_from(self, number: int, offset: int) -> Iterator[TrailerEntry]:
-        """Yield the chunk records of a pack from an offset on."""
-        for record in self._records(number, offset):
-            if record.type == fmt.CHUNK:
-                yield _trailer_entry(number, record)
+    def entries_from(self, number: int, offset: int) -> list[TrailerEntry]:
+        """Return the chunks of a pack whose records begin at `offset` or behind; damaged records are left out."""
+        records, _ = self._scan(number, offset)
+        found = {record.offset: _trailer_entry(number, record) for record in records if record.type == fmt.CHUNK}
+        for record in records:
+            if record.type == fmt.TRAILER:  # knows also the chunks whose records do not check any more
+                for entry in fmt.decode_trailer(record.payload, number):
+                    if entry.location.offset >= offset:
+                        found.setdefault(entry.location.offset, entry)
+        return [found[place] for place in sorted(found)]
 
     def close(self) -> None:
         """Close all files; may be called twice."""
@@ -116,28 +127,43 @@ class PackDirectory:
                 os.close(descriptor)
             self._readers.clear()
 
-    def _records(self, number: int, offset: int) -> Iterator[Record]:
+    def _scan(self, number: int, offset: int = 0) -> tuple[list[Record], int]:
+        """Return the records from an offset on that check, and where the last of them ends; steps over bad ones."""
+        found: list[Record] = []
         with self.path(number).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
             head = read_record(file, 0)
-            if head is None:
-                return
-            if head.type != fmt.HEAD:
-                raise PackDamaged(f"pack {number} has no pack head")
-            fmt.check_head(head.payload, self._store_id, number)
-            yield from read_records(file, offset)
+            if head is not None:
+                fmt.check_head(head.payload, self._store_id, number)
+            end = offset
+            while end < size:
+                for record in read_records(file, end):
+                    found.append(record)
+                    end = record.end
+                following = next_record(file, end, size)
+                if following is None:
+                    break
+                found.append(following)
+                end = following.end
+        return found, (found[-1].end if found else offset)
+
+    def _head(self, number: int) -> list[bytes | memoryview]:
+        return record_parts(fmt.HEAD, fmt.encode_head(self._store_id, number))
 
     def _room(self) -> AppendFile:
-        if self._open is not None and self._open.size < PACK_BYTES:
+        """Return the open pack; a full one is sealed first. A failure on the way leaves nothing half begun behind."""
+        if self._open is not None and self._open.size < PACK_BYTES and len(self._entries) < MAX_ENTRIES:
             return self._open
         if self._open is not None:
             self._seal(self._open)
-        self.number += 1
-        path = self.path(self.number)
+            self._open = None
+        path = self.path(self.number + 1)
         make_directories(path.parent, self._files)
-        self._entries = []
-        self._open = AppendFile(path, self._files)
-        self._open.append(record_parts(fmt.HEAD, fmt.encode_head(self._store_id, self.number)))
-        return self._open
+        file = AppendFile(path, self._files)
+        file.append(self._head(self.number + 1))
+        self._open, self._entries = file, []
+        self.number += 1
+        return file
 
     def _seal(self, file: AppendFile) -> None:
         """Write trailer and footer behind synced chunks; the pack never changes again."""

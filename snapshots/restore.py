@@ -81,6 +81,8 @@ class _Restore:
             self._make(path, node)
         except OSError as error:
             self._miss(path, node.kind.name.lower(), describe(error))
+        except (ValueError, OverflowError) as error:
+            self._miss(path, node.kind.name.lower(), str(error))
         except Damaged as error:
             self._miss(path, "content", f"{_UNREADABLE}: {error.message}", damaged=True)
         if self._progress is not None:
@@ -193,6 +195,8 @@ class _Restore:
             action()
         except OSError as error:
             self._miss(path, what, describe(error))
+        except (ValueError, OverflowError) as error:  # a value that this system's calls do not take
+            self._miss(path, what, str(error))
 
     def _miss(self, path: RelPath, what: str, why: str, damaged: bool = False) -> None:
         self._report.not_applied.append(NotRestored(join_source(self._source, path), what, why, damaged))

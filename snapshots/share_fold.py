@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from core.database import transaction
+from core.errors import Damaged
 from snapshots.catalogue_db import CatalogueWriter, SnapshotRow
 from snapshots.chunk_store import ChunkStore
 from snapshots.content_edit import Edits, apply_edits
@@ -26,6 +27,10 @@ CHANGES_A_TRANSACTION = 20_000  # bounds the WAL and how long a snapshot waits f
 EDITED_BYTES_A_TRANSACTION = 64 * 1024 * 1024  # bounds the memory that collected writes hold
 
 
+class CatalogueAhead(Damaged):
+    """A catalogue holds changes that its journal has lost."""
+
+
 class ShareFold:
     """The only writer of a share's catalogue."""
 
@@ -34,13 +39,15 @@ class ShareFold:
         self.path = path
         self._domain, self._journal, self._store = domain, journal, store
         self._lock = threading.RLock()
+        self._last_taken = 0
+        self._tree: TreeFold
         self._catalogue = CatalogueWriter(path)
         self._load()
 
     def fold(self, limit: int = CHANGES_A_TRANSACTION) -> int:
         """Fold what is durable, up to about `limit` changes, in one transaction; return how many changes were taken."""
         with self._lock:
-            before = self.sequence
+            before = self._at
             records = _bounded(self._journal.read(self._cursor), limit)
             first = next(records, None)
             if first is None:
@@ -55,7 +62,8 @@ class ShareFold:
             except BaseException:
                 self._load()
                 raise
-            return self.sequence - before
+            self._publish()
+            return self._at - before
 
     def fold_all(self) -> None:
         """Fold until nothing durable is left."""
@@ -69,11 +77,14 @@ class ShareFold:
             taken: list[SnapshotTaken] = []
 
             def build(position: Position) -> bytes:
-                number = self._catalogue.number("last_snapshot") + 1 + position.sequence - self.sequence
+                newest = max(self._catalogue.number("last_snapshot"), self._last_taken)
+                number = newest + 1 + position.sequence - self._at
                 taken.append(SnapshotTaken(number, position.sequence, now_ns, label, trigger, Consistency.CRASH))
                 return encode_control(taken[0])
 
-            self._journal.sync(self._journal.append_control(build))
+            ticket = self._journal.append_control(build)
+            self._last_taken = taken[0].id
+            self._journal.sync(ticket)
             with transaction(self._catalogue.connection):
                 self._insert_snapshot(taken[0])
             return _row(taken[0])
@@ -88,17 +99,26 @@ class ShareFold:
 
     @property
     def state(self) -> tuple[str, str]:
-        """Return (mirroring | good | resync, reason)."""
+        """Return (mirroring | good | resync, reason) of the folded state."""
+        return self._state
+
+    @property
+    def totals(self) -> tuple[int, int]:
+        """Return (files, logical bytes) of the folded state."""
+        return self._totals
+
+    def _publish(self) -> None:
+        """Show what is committed: readers trust `sequence`, so it must never run ahead of the catalogue's file."""
+        self._state = self._current_state()
+        self._totals = (self._tree.files, self._tree.logical_bytes)
+        self.sequence = self._at
+
+    def _current_state(self) -> tuple[str, str]:
         if self._tree.mirroring or not self._mirrored:
             return "mirroring", "the first copy is being laid" if not self._mirrored else "differences are being repaired"
         if self._problem:
             return "resync", self._problem
         return "good", ""
-
-    @property
-    def totals(self) -> tuple[int, int]:
-        """Return (files, logical bytes) of the folded live state."""
-        return self._tree.files, self._tree.logical_bytes
 
     def close(self) -> None:
         """Close the catalogue."""
@@ -114,41 +134,45 @@ class ShareFold:
         """Take up position, fence and counters from the catalogue."""
         catalogue = self._catalogue
         catalogue.forget_caches()
-        self.sequence = catalogue.number("folded_sequence")
+        self._at = catalogue.number("folded_sequence")
+        if self._at > self._journal.position.sequence:
+            raise CatalogueAhead(
+                f"{self.path} is folded up to {self._at}, its journal ends at {self._journal.position.sequence}",
+                remedy="see the runbook: damaged journal",
+            )
         self._fences = [
             row[0] for row in catalogue.connection.execute(
-                "SELECT sequence FROM snapshot WHERE sequence > ? ORDER BY sequence", (self.sequence,)
+                "SELECT sequence FROM snapshot WHERE sequence > ? ORDER BY sequence", (self._at,)
             )
         ]  # fmt: skip
-        (newest,) = catalogue.connection.execute(
-            "SELECT max(sequence) FROM snapshot WHERE sequence <= ?", (self.sequence,)
-        ).fetchone()
+        (newest,) = catalogue.connection.execute("SELECT max(sequence) FROM snapshot WHERE sequence <= ?", (self._at,)).fetchone()
         catalogue.fence = max(newest or 0, catalogue.number("fence"))
         self._mirrored = catalogue.number("mirrored")
         self._problem = catalogue.text("problem")
         self._tree = TreeFold(catalogue)
-        self._cursor = self._journal.seek(self.sequence)
+        self._cursor = self._journal.seek(self._at)
+        self._publish()
 
     def _keep(self) -> None:
         self._tree.keep_counters()
-        self._catalogue.set(folded_sequence=self.sequence, mirrored=self._mirrored, problem=self._problem)
+        self._catalogue.set(folded_sequence=self._at, mirrored=self._mirrored, problem=self._problem)
 
     def _journal_is_ahead(self) -> bool:
-        return self.sequence < self._journal.durable.sequence
+        return self._at < self._journal.durable.sequence
 
     def _take(self, record: LoggedRecord) -> None:
         if record.header is None:
             self._insert_snapshot(decode_control(record.payload))
             return
-        if record.header.last_sequence <= self.sequence:
+        if record.header.last_sequence <= self._at:
             return
         frame = unpack_frame(record.payload, record.header)
         for sequence, change in enumerate(frame.changes, start=record.header.first_sequence):
-            if sequence > self.sequence:
+            if sequence > self._at:
                 self._apply(change, frame, sequence, record.time_ns)
-                self.sequence = sequence
+                self._at = sequence
                 self._pass_fence(sequence)
-        self._catalogue.add_moment(self.sequence, record.time_ns)
+        self._catalogue.add_moment(self._at, record.time_ns)
 
     def _apply(self, change: Change, frame: Frame, sequence: int, time_ns: int) -> None:
         try:
@@ -201,7 +225,7 @@ class ShareFold:
         if self._catalogue.add_snapshot(_row(record)):
             self._catalogue.set(last_snapshot=max(record.id, self._catalogue.number("last_snapshot")))
             self._fences = sorted([*self._fences, record.sequence])
-            self._pass_fence(self.sequence)
+            self._pass_fence(self._at)
 
     def _pass_fence(self, sequence: int) -> None:
         """Everything up to a snapshot's sequence is applied: rows born until then are now kept as they are."""
@@ -213,7 +237,13 @@ class ShareFold:
         """Apply collected writes: chunks into the store first, then the new contents into the catalogue."""
         if not self._tree.edits:
             return
-        edited = [(node, edits, *self._edited(node, edits)) for node, edits in self._tree.edits.items()]
+        edited = []
+        for node, edits in self._tree.edits.items():
+            try:
+                edited.append((node, edits, *self._edited(node, edits)))
+            except Damaged as error:  # the file stays as it was and the share asks to be repaired; the rest goes on
+                self._problem = f"writes up to {edits.sequence} could not be applied: {error.message}"
+                self._catalogue.add_problem(edits.sequence, error.message)
         self._tree.edits.clear()
         self._store.put_own(self._domain, [chunk for *_, chunks in edited for chunk in chunks])
         for node, edits, content, _ in edited:
@@ -232,7 +262,7 @@ def _bounded(records: Iterable[LoggedRecord], limit: int) -> Iterator[LoggedReco
     for record in records:
         yield record
         taken += record.header.count if record.header is not None else 1
-        taken_bytes += len(record.payload)
+        taken_bytes += record.header.unpacked_bytes if record.header is not None else len(record.payload)
         if taken >= limit or taken_bytes >= EDITED_BYTES_A_TRANSACTION:
             return
 

@@ -1,10 +1,10 @@
-"""Reading a share's catalogue as of a sequence: all its SQL that only reads. One connection per thread."""
+"""Reading a share's catalogue as of a sequence: all its SQL that only reads."""
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from core.database import Connection, open_database
+from core.database import ReaderPool
 from core.digest import ZERO_DIGEST, Digest
 from core.relpath import ROOT, RelPath, join, show_path
 from snapshots.catalogue_db import ROOT_NODE, STATE_COLUMNS, SnapshotRow, State, state_of_row
@@ -18,14 +18,12 @@ _PAGE = 1000
 
 
 class CatalogueReader:
-    """A share's file, read. Any thread may call; each has a connection of its own."""
+    """A share's file, read. Any thread may call."""
 
     def __init__(self, path: Path, share: str, store: ChunkStore) -> None:
-        """Name the file; connections are opened when a thread first asks."""
+        """Name the file; connections are opened when they are needed."""
         self.share, self.store = share, store
-        self._path = path
-        self._local = threading.local()
-        self._connections: list[Connection] = []
+        self._pool = ReaderPool(path)
 
     def view(self, sequence: int) -> "SnapshotView":
         """Return the share as of `sequence`, which the caller knows to be a snapshot's or the folded one."""
@@ -33,41 +31,29 @@ class CatalogueReader:
 
     def snapshots(self) -> list[SnapshotRow]:
         """Return all snapshots by sequence."""
-        rows = self.connection().execute(
-            'SELECT id, sequence, taken_ns, label, "trigger", consistency FROM snapshot ORDER BY sequence, id'
-        )
+        rows = self.query('SELECT id, sequence, taken_ns, label, "trigger", consistency FROM snapshot ORDER BY sequence, id')
         return [SnapshotRow(*row) for row in rows]
 
     def snapshot(self, snapshot_id: int) -> SnapshotRow | None:
         """Return one snapshot."""
-        row = (
-            self.connection()
-            .execute('SELECT id, sequence, taken_ns, label, "trigger", consistency FROM snapshot WHERE id=?', (snapshot_id,))
-            .fetchone()
-        )
+        row = self._one('SELECT id, sequence, taken_ns, label, "trigger", consistency FROM snapshot WHERE id=?', (snapshot_id,))
         return SnapshotRow(*row) if row else None
 
     def newest_snapshot(self) -> SnapshotRow | None:
         """Return the snapshot of the highest sequence."""
-        row = (
-            self.connection()
-            .execute('SELECT id, sequence, taken_ns, label, "trigger", consistency FROM snapshot ORDER BY sequence DESC, id DESC')
-            .fetchone()
+        row = self._one(
+            'SELECT id, sequence, taken_ns, label, "trigger", consistency FROM snapshot ORDER BY sequence DESC, id DESC LIMIT 1'
         )
         return SnapshotRow(*row) if row else None
 
     def time_of(self, sequence: int) -> int | None:
         """Return when the appliance received the change `sequence`, in nanoseconds."""
-        row = (
-            self.connection()
-            .execute("SELECT time_ns FROM moment WHERE sequence >= ? ORDER BY sequence LIMIT 1", (sequence,))
-            .fetchone()
-        )
+        row = self._one("SELECT time_ns FROM moment WHERE sequence >= ? ORDER BY sequence LIMIT 1", (sequence,))
         return row[0] if row else None
 
     def names_in(self, parent: int, sequence: int, after: bytes, limit: int) -> list[tuple[bytes, State]]:
         """Return the names of a folder as of `sequence` with their states."""
-        rows = self.connection().execute(
+        rows = self.query(
             f'SELECT e.name, {_STATES}, o.user, o."group" FROM entry e'
             " JOIN state s ON s.node = e.node AND s.born = (SELECT max(born) FROM state WHERE node = e.node AND born <= ?1)"
             " JOIN owner o ON o.id = s.owner"
@@ -78,32 +64,24 @@ class CatalogueReader:
 
     def name_at(self, parent: int, name: bytes, sequence: int) -> int | None:
         """Return the node that a name stood for as of `sequence`."""
-        row = (
-            self.connection()
-            .execute(
-                "SELECT node, died FROM entry WHERE parent=? AND name=? AND born<=? ORDER BY born DESC LIMIT 1",
-                (parent, name, sequence),
-            )
-            .fetchone()
+        row = self._one(
+            "SELECT node, died FROM entry WHERE parent=? AND name=? AND born<=? ORDER BY born DESC LIMIT 1",
+            (parent, name, sequence),
         )
         return row[0] if row and row[1] > sequence else None
 
     def state_at(self, node: int, sequence: int) -> State | None:
         """Return a node's state as of `sequence`."""
-        row = (
-            self.connection()
-            .execute(
-                f'SELECT {_STATES}, o.user, o."group" FROM state s JOIN owner o ON o.id = s.owner'
-                " WHERE s.node=? AND s.born<=? ORDER BY s.born DESC LIMIT 1",
-                (node, sequence),
-            )
-            .fetchone()
+        row = self._one(
+            f'SELECT {_STATES}, o.user, o."group" FROM state s JOIN owner o ON o.id = s.owner'
+            " WHERE s.node=? AND s.born<=? ORDER BY s.born DESC LIMIT 1",
+            (node, sequence),
         )
         return state_of_row(row[:17], (row[17], row[18])) if row and row[2] > sequence else None
 
     def states_of(self, node: int) -> list[tuple[State, int]]:
         """Return every kept state of a node with the sequence at which it died, oldest first."""
-        rows = self.connection().execute(
+        rows = self.query(
             f'SELECT {_STATES}, o.user, o."group" FROM state s JOIN owner o ON o.id = s.owner WHERE s.node=? ORDER BY s.born',
             (node,),
         )
@@ -111,30 +89,25 @@ class CatalogueReader:
 
     def lives_of_name(self, parent: int, name: bytes) -> list[tuple[int, int, int]]:
         """Return (node, born, died) of everything that stood at a name, oldest first."""
-        rows = self.connection().execute(
-            "SELECT node, born, died FROM entry WHERE parent=? AND name=? ORDER BY born", (parent, name)
-        )
+        rows = self.query("SELECT node, born, died FROM entry WHERE parent=? AND name=? ORDER BY born", (parent, name))
         return list(rows)
 
     def names_of(self, node: int) -> list[tuple[int, bytes, int, int]]:
         """Return (parent, name, born, died) of every name that a node had, oldest first."""
-        rows = self.connection().execute("SELECT parent, name, born, died FROM entry WHERE node=? ORDER BY born", (node,))
+        rows = self.query("SELECT parent, name, born, died FROM entry WHERE node=? ORDER BY born", (node,))
         return list(rows)
 
-    def connection(self) -> Connection:
-        """Return this thread's connection."""
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = open_database(self._path, cache_kib=1024).conn
-            self._connections.append(connection)
-        return connection
+    def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a SELECT."""
+        return self._pool.query(statement, parameters)
 
     def close(self) -> None:
-        """Close every thread's connection; no thread may be reading."""
-        for connection in self._connections:
-            connection.close()
-        self._connections.clear()
-        self._local = threading.local()
+        """Close the connections; no thread may be reading."""
+        self._pool.close()
+
+    def _one(self, statement: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        rows = self._pool.query(statement, parameters)
+        return rows[0] if rows else None
 
 
 class SnapshotView:

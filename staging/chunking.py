@@ -23,8 +23,8 @@ Run = bytes | memoryview | int
 """What a cut content consists of: the bytes of one chunk, or the length of a hole."""
 
 
-def cut_blocks(blocks: Iterable[bytes]) -> Iterator[Run]:
-    """Cut a content given as consecutive blocks; yield chunks (bytes) and holes (lengths) in order."""
+def cut_blocks(blocks: Iterable[bytes | int]) -> Iterator[Run]:
+    """Cut a content given as consecutive blocks (a number stands for that many zeros); yield chunks and holes in order."""
     pending = bytearray()
     for run in _split_zero_runs(blocks):
         if isinstance(run, int):
@@ -67,10 +67,13 @@ def _cutter() -> FastCDC:
     return FastCDC(AVERAGE_CHUNK_BYTES, min_size=MIN_CHUNK_BYTES, max_size=MAX_CHUNK_BYTES, normalized_chunking=_NORMALIZED)
 
 
-def _split_zero_runs(blocks: Iterable[bytes]) -> Iterator[bytes | memoryview | int]:
+def _split_zero_runs(blocks: Iterable[bytes | int]) -> Iterator[bytes | memoryview | int]:
     """Yield data and the lengths of zero runs >= MIN_HOLE_BYTES; shorter runs stay data."""
     zeros = 0  # zeros at the end of what was seen, not yet given out
     for block in blocks:
+        if isinstance(block, int):
+            zeros += block
+            continue
         start = 0
         for run_start, run_end in _zero_runs(block):
             if run_start > start:

@@ -65,6 +65,7 @@ class Journal:
     def append_frame(self, frame: bytes | memoryview, header: FrameHeader) -> int:
         """Append a checked frame and return the ticket to sync."""
         with self._lock:
+            self._make_room()
             ticket = self._append(FRAME, frame)
             self._remember(header)
             return ticket
@@ -72,6 +73,7 @@ class Journal:
     def append_control(self, build: Callable[[Position], bytes]) -> int:
         """Append the control record that `build` makes of the position at which it will stand; return the ticket."""
         with self._lock:
+            self._make_room()  # may wait and let frames pass: only what is built behind it stands at its place
             return self._append(CONTROL, build(self.position))
 
     def sync(self, ticket: int) -> None:
@@ -104,8 +106,14 @@ class Journal:
         return self._written
 
     def hash_of(self, first_sequence: int) -> Digest | None:
-        """Return the hash of the recent frame that begins at `first_sequence`, None when it is long ago."""
-        return self._frame_hashes.get(first_sequence)
+        """Return the hash of the durable frame that begins at `first_sequence`, None when no frame begins there."""
+        known = self._frame_hashes.get(first_sequence)
+        if known is not None:
+            return known
+        for record in self.read(self.seek(first_sequence - 1)):
+            if record.header is not None and record.header.first_sequence >= first_sequence:
+                return record.header.hash if record.header.first_sequence == first_sequence else None
+        return None
 
     def read(self, cursor: Cursor) -> Iterator[LoggedRecord]:
         """Yield durable records from the cursor on, moving it behind each record before it is yielded."""
@@ -136,15 +144,18 @@ class Journal:
 
     def _append(self, record_type: int, payload: bytes | memoryview) -> int:
         now = max(self._clock.now_ns(), self._last_time_ns)
-        while self._syncing and self._is_full(now):
-            self._lock.wait()  # the file being synced must stay open
-        if self.position != self._segment_start and self._is_full(now):
-            self._roll()
         envelope = encode_envelope(now, self._synced_bytes)
         self._file.append(record_parts(record_type, envelope, payload))
         self._last_time_ns = now
         self._written += 1
         return self._written
+
+    def _make_room(self) -> None:
+        """Begin a new segment when it is time; waits while the old one is being synced, as it must stay open."""
+        while self._syncing and self._is_full():
+            self._lock.wait()
+        if self.position != self._segment_start and self._is_full():
+            self._roll()
 
     def _remember(self, header: FrameHeader) -> None:
         self.position = Position(header.epoch, header.last_sequence, header.hash)
@@ -152,8 +163,8 @@ class Journal:
         if len(self._frame_hashes) > _REMEMBERED_FRAMES:
             self._frame_hashes.popitem(last=False)
 
-    def _is_full(self, now_ns: int) -> bool:
-        return self._file.size >= SEGMENT_BYTES or now_ns - self._segment_opened_ns >= SEGMENT_AGE_NS
+    def _is_full(self) -> bool:
+        return self._file.size >= SEGMENT_BYTES or self._clock.now_ns() - self._segment_opened_ns >= SEGMENT_AGE_NS
 
     def _roll(self) -> None:
         """Close the segment (synced, so that tickets up to here are durable) and begin the next."""

@@ -19,10 +19,11 @@ from staging.protocol import (
     Open,
     Opened,
     PeerRefused,
+    SequenceForked,
     TargetSession,
     Verdict,
 )
-from staging.references import check_path_indexes, contents_named
+from staging.references import check_path_indexes, check_texts, contents_named
 
 POLL_SECONDS = 30.0
 MAX_KEYS = 100_000  # one question of `missing`: 3.3 MB
@@ -121,6 +122,7 @@ class ShareReceiver:
         check_frame(frame, self.share_id, position.hash)
         content = unpack_frame(frame, header)
         check_path_indexes(content)
+        check_texts(content)
         named = contents_named(content)
         with self._store.gate():
             absent = self._store.missing(self._domain, [(kind, digest) for kind, digest, _ in named])
@@ -143,7 +145,13 @@ class ShareReceiver:
 
     def _check_repeat(self, header: FrameHeader) -> None:
         known = self._journal.hash_of(header.first_sequence)
-        if known is not None and known != header.hash:
+        if known is None:
+            raise SequenceForked(
+                f"no frame of this share begins at {header.first_sequence}",
+                remedy="stop; this agent was restored from an old image or runs twice",
+                sequence=self._journal.position.sequence + 1,
+            )
+        if known != header.hash:
             raise ChangedRepeat(
                 f"frame {header.first_sequence} was acknowledged with other bytes",
                 remedy="stop; this agent was restored from an old image or runs twice",

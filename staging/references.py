@@ -39,6 +39,15 @@ def contents_named(frame: Frame) -> set[tuple[ChunkKind, Digest, int]]:
     return named
 
 
+def check_texts(frame: Frame) -> None:
+    """Raise `FrameDamaged` for a symlink target or an attribute name with a NUL byte: no system call takes one."""
+    for change in simple_changes(frame.changes):
+        attributes = getattr(change, "attributes", None)
+        names = [name for name, _ in attributes.xattrs] if attributes is not None else []
+        if any(b"\0" in text for text in [*names, getattr(change, "target", b"") if isinstance(change, Create) else b""]):
+            raise FrameDamaged("a symlink target or an attribute name holds a NUL byte", remedy="upgrade the agent")
+
+
 def check_path_indexes(frame: Frame) -> None:
     """Raise `FrameDamaged` when a change names a path that the table does not have."""
     known = len(frame.paths)

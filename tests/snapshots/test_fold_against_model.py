@@ -165,7 +165,7 @@ class FoldMachine(RuleBasedStateMachine):
     def state_tells_misfits(self) -> None:
         if not hasattr(self, "rig") or self.pending or self.rig.fold.sequence < self.rig.journal.durable.sequence:
             return
-        count = self.rig.reader.connection().execute("SELECT count(*) FROM problem").fetchone()[0]
+        count = self.rig.reader.query("SELECT count(*) FROM problem")[0][0]
         assert count == self.model.misfits
 
 

@@ -111,7 +111,7 @@ class MemoryTree:
         return digest
 
     def special(self, path: bytes, kind: Kind, node_attributes: Attributes | None = None, **fields: object) -> None:
-        self._put(path, kind, node_attributes or attributes(mode=0o777 if kind is Kind.SYMLINK else 0o644), **fields)
+        self._put(path, kind, node_attributes or attributes(mode=0o777 if kind is Kind.SYMLINK else 0o644), **fields)  # type: ignore[arg-type]
 
     def link(self, path: bytes, existing: bytes) -> None:
         node = replace(self._nodes[RelPath(existing)], linked=True)
