@@ -6,6 +6,7 @@ is there whole or not at all; after a failed write or sync a file takes no more 
 the data is gone: reproduced on Linux).
 """
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,14 +110,16 @@ class AppendFile:
         """Open `path`, making it (and its name durable) when missing."""
         self.path = path
         self._files = files
+        self._descriptor = -1
         try:
             self._descriptor = files.open_append(path)
+            self.size = os.fstat(self._descriptor).st_size
+            if self.size == 0:  # new, or made just before a crash: its name may not be durable yet
+                files.sync_directory(path.parent)
         except OSError as error:
+            self.close()
             raise NoSpace(f"cannot open {path}: {error.strerror}", remedy="free disk space or descriptors") from error
         self._failure: str | None = None
-        self.size = os.fstat(self._descriptor).st_size
-        if self.size == 0:  # new, or made just before a crash: its name may not be durable yet
-            files.sync_directory(path.parent)
 
     def append(self, buffers: Sequence[Buffer]) -> int:
         """Append and return the offset of the first byte; not durable before `sync` returned."""
@@ -206,5 +209,10 @@ def make_directories(path: Path, files: FileLayer = OS_FILES) -> None:
     if path.is_dir():
         return
     make_directories(path.parent, files)
-    files.make_directory(path)
-    files.sync_directory(path.parent)
+    try:
+        files.make_directory(path)
+        files.sync_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.rmdir(path)  # else the next call would take its name for durable
+        raise NoSpace(f"cannot make {path}: {error.strerror}", remedy="free disk space") from error

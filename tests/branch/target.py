@@ -148,7 +148,8 @@ class Target:
                 directory = self.directory / "journals" / share
                 id_path = self.directory / f"{share}.id"
                 if not id_path.exists():
-                    assert message is not None
+                    if message is None:
+                        raise FileNotFoundError("the share has not been opened yet")
                     id_path.write_bytes(message.share_id)
                 share_id = id_path.read_bytes()
                 journal = self._journals[share] = Journal(directory, share_id, SystemClock())

@@ -89,7 +89,9 @@ def test_both_halves_of_a_rename_are_seen_together(rig: Rig) -> None:
         known = len(rig.replay.log)
         os.rename(rig.path("one/deep"), rig.path("two/deep"))
         await_equal(rig)
-        assert [entry for entry in rig.replay.log[known:] if "setattributes" not in entry] == ["rename b'one/deep' -> b'two/deep'"]
+        assert [entry for entry in rig.replay.log[known:] if "setattributes" not in entry] == [
+            "rename b'one/deep' -> b'two/deep'"
+        ]
         (rig.tree / "two" / "deep" / "file").write_text("watched under its new name")
         await_equal(rig)
 

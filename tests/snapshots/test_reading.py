@@ -12,6 +12,7 @@ from core.relpath import ROOT, RelPath
 from snapshots.catalogue_db import SnapshotRow
 from snapshots.history import NeverThere, versions_of
 from snapshots.moments import NoSuchMoment, gmt_token, resolve_moment
+from snapshots.share_fold import CatalogueAhead
 from snapshots.tree import NoSuchPath
 from staging.changes import Attributes, Content, Create, Kind, Mirror, Rename, Unlink
 from tests.share_rig import ShareRig
@@ -172,3 +173,40 @@ def test_a_time_between_two_snapshots_names_both_neighbours() -> None:
 def test_a_gmt_token_and_a_time_mean_the_same_snapshot(time_ns: int) -> None:
     shots = [SnapshotRow(1, 5, time_ns, "", "", 1)]
     assert resolve_moment(gmt_token(time_ns), shots, 9) == resolve_moment(format_time(time_ns), shots, 9)
+
+
+def test_a_version_under_a_renamed_folder_is_listed_with_the_path_that_its_snapshot_shows(rig: ShareRig) -> None:
+    paths = [b"a", b"a/f", b"b", b"c", b"c/f", b"f"]
+    rig.send(paths, [Create(0, Kind.FOLDER, PLAIN), Create(1, Kind.FILE, PLAIN, rig.put(b"one"))])
+    first = rig.snapshot()
+    rig.send(paths, [Rename(0, 2), Rename(2, 3), Rename(4, 5)])
+    rig.live()
+    found = versions_of(rig.reader, RelPath(b"f"))
+    assert [(v.path, v.snapshots) for v in found] == [(b"f", ()), (b"a/f", (first.id,))]
+
+
+def test_nothing_uncommitted_is_shown_while_a_fold_runs(rig: ShareRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.send([b"n%d" % n for n in range(50)], [Create(n, Kind.FILE, PLAIN) for n in range(50)])
+    taken = rig.snapshot()
+    seen: list[tuple[int, int]] = []
+    original = rig.fold._keep
+
+    def look_then_keep() -> None:
+        seen.append((rig.fold.sequence, len(rig.reader.view(rig.fold.sequence).list_folder(ROOT))))
+        original()
+
+    monkeypatch.setattr(rig.fold, "_keep", look_then_keep)
+    rig.fold.fold_all()
+    assert seen == [(0, 0)] and rig.fold.sequence == taken.sequence
+
+
+def test_a_catalogue_ahead_of_its_journal_is_refused(rig: ShareRig) -> None:
+    rig.send([b"a"], [Create(0, Kind.FILE, PLAIN)])
+    rig.fold.fold_all()
+    rig.close()
+    path = next(rig.folder.glob("journal/*.skj"))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(CatalogueAhead):
+        ShareRig(rig.folder)

@@ -1,5 +1,6 @@
 """Packs, index and reads: damage is found and named, a lost index is found again, wrong bytes are never served."""
 
+import contextlib
 import os
 import random
 from pathlib import Path
@@ -7,12 +8,16 @@ from pathlib import Path
 import pytest
 
 import snapshots.packs as packs_module
-from core.digest import digest_of
+from core.digest import ZERO_DIGEST, digest_of
+from core.durable import WriteFailed
+from core.errors import StagekeeperError
 from core.framing import read_records
 from snapshots import pack_format as fmt
-from snapshots.chunk_store import ChunkLost, ChunkStore
+from snapshots.chunk_store import MAX_PIECES, ChunkLost, ChunkStore
 from snapshots.pack_format import PackDamaged
-from staging.chunk_format import ChunkKind, PackedChunk, pack_chunk
+from staging.chunk_format import ChunkDamaged, ChunkKind, PackedChunk, pack_chunk
+from staging.recipe_format import Piece, encode_node
+from tests.faulty_files import FaultyFiles
 
 STORE = bytes(16)
 
@@ -146,3 +151,82 @@ def test_sealed_packs_carry_an_index_of_their_chunks(tmp_path: Path, monkeypatch
     entries = fmt.decode_trailer(records[-2].payload, 1)
     assert offset == records[-2].offset and count == len(entries) == len(records) - 3
     assert [entry.location.offset for entry in entries] == [record.offset for record in records[1:-2]]
+
+
+def flip(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("index_is_lost", [False, True])
+def test_damage_in_the_open_pack_costs_one_chunk_and_heals_when_it_is_sent_again(tmp_path: Path, index_is_lost: bool) -> None:
+    store = open_store(tmp_path)
+    chunks = some_chunks(5)
+    store.put("b", chunks)
+    store.close()
+    flip(next(tmp_path.glob("packs/*/*.skp")), 44 + 300)
+    if index_is_lost:
+        lose_index(tmp_path)
+    again = open_store(tmp_path)
+    assert again.dropped_bytes == 0
+    for chunk in chunks[1:]:
+        assert digest_of(again.data(chunk.digest)) == chunk.digest
+    with pytest.raises(ChunkLost):
+        again.data(chunks[0].digest)
+    assert again.missing("b", [(ChunkKind.DATA, chunk.digest) for chunk in chunks]) == [(ChunkKind.DATA, chunks[0].digest)]
+    again.put("b", [chunks[0]])
+    assert digest_of(again.data(chunks[0].digest)) == chunks[0].digest
+    again.close()
+    assert digest_of(open_store(tmp_path).data(chunks[0].digest)) == chunks[0].digest
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+def test_a_full_disk_while_a_pack_is_begun_leaves_a_store_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(packs_module, "PACK_BYTES", 5_000)
+    files = FaultyFiles()
+    store = ChunkStore(tmp_path / "packs", tmp_path / "index.db", STORE, files)
+    first, second, third = some_chunks(3)
+    store.put("b", [first])
+    files.at, files.fault = files.count + step, "ENOSPC"
+    with contextlib.suppress(StagekeeperError):
+        store.put("b", [second])
+    if not refuses_for_good(store, third):
+        store.put("b", [second])
+    store.close()
+    again = open_store(tmp_path)
+    assert digest_of(again.data(first.digest)) == first.digest
+    again.put("b", [second, third])
+    assert digest_of(again.data(second.digest)) == second.digest
+
+
+def refuses_for_good(store: ChunkStore, chunk: PackedChunk) -> bool:
+    """Tell whether the open pack refuses data for good (a sync failed); until then it must take it."""
+    try:
+        store.put("b", [chunk])
+    except WriteFailed:
+        return True
+    return False
+
+
+def test_a_chunk_of_one_kind_is_not_held_as_the_other(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    (chunk,) = some_chunks(1)
+    store.put("b", [chunk])
+    assert store.missing("b", [(ChunkKind.NODE, chunk.digest)]) == [(ChunkKind.NODE, chunk.digest)]
+
+
+def test_a_recipe_of_absurdly_many_pieces_is_refused(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    length, node = 256, pack_chunk(ChunkKind.NODE, encode_node(0, [Piece(1, ZERO_DIGEST)] * 256))
+    store.put("b", [node])
+    for level in (1, 2):
+        node = pack_chunk(ChunkKind.NODE, encode_node(level, [Piece(length, node.digest)] * 256))
+        length *= 256
+        if length <= MAX_PIECES:
+            store.put("b", [node])
+    bomb = pack_chunk(ChunkKind.NODE, encode_node(3, [Piece(length, node.digest)] * 256))
+    with pytest.raises(ChunkDamaged, match="pieces"):
+        store.put("b", [bomb])
