@@ -122,7 +122,7 @@ class Agent:
             if progress != last_progress:
                 last_progress, since = progress, self._clock.monotonic()
             elif self._clock.monotonic() - since > timeout_seconds:
-                reasons = {worker.state.shown()[1] for worker in waiting} - {""}
+                reasons = {worker.shown()[1] for worker in waiting} - {""}
                 detail = "; ".join(sorted(reasons)) or "the appliance does not answer"
                 raise TimedOut(f"not durable in time: {detail}", remedy="run it again: what was found is kept")
             if self.stopping.wait(_ONCE_ROUND_SECONDS):

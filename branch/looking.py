@@ -192,7 +192,6 @@ class Looking:
         self._marks.restore(findings.again)
         if not is_group:
             self._mirror_end = self._outbox.end.sequence
-            self.note_durable(self._outbox.acknowledged.sequence)
         if self._watcher is not None and self._watcher.is_limited:
             self._state.watching = f"not all folders are watched ({self._watcher.limit_reason}): looking regularly"
         else:

@@ -87,6 +87,11 @@ class ShareWorker:
         self._state_db.close()
         self.outbox.close()
 
+    def shown(self) -> tuple[str, str]:
+        """Return (state, reason) as of now."""
+        self.looking.note_durable(self.outbox.acknowledged.sequence)
+        return self.state.shown()
+
     def behind_since_ns(self) -> int | None:
         """Return when the oldest change was noticed that is not durable on the appliance yet, None when all is."""
         times = (self.outbox.oldest_notice_ns(), self.marks.oldest_ns(), self.looking.looking_at_ns)
@@ -121,7 +126,6 @@ class ShareWorker:
             self._state_db.record_progress(self.record.share_id, position, self.meter.bill)
         except OperationalError as error:  # no space: what is not remembered as acknowledged is not trimmed
             raise StateUnwritable(f"the state cannot be written: {error}", remedy="free disk space") from error
-        self.looking.note_durable(position.sequence)
 
     def _open_outbox(self) -> Outbox:
         record, around = self.record, self._around

@@ -46,7 +46,7 @@ class _Noted(Struct, frozen=True):
 
 def status_of(worker: ShareWorker, now_ns: int) -> ShareStatus:
     """Return a share's status from the running agent."""
-    state, reason = worker.state.shown()
+    state, reason = worker.shown()
     since = worker.behind_since_ns()
     return ShareStatus(
         share=worker.record.name,

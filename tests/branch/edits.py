@@ -87,7 +87,7 @@ class Editor:
     def turn_inside_out(self) -> None:
         """A folder's child becomes its parent."""
         folder = self._pick(stat.S_ISDIR)
-        child = self.random.choice([entry for entry in os.listdir(folder)] or [b"none"])
+        child = self.random.choice(list(os.listdir(folder)) or [b"none"])
         temporary = os.path.join(self.root, b".turning")
         os.rename(os.path.join(folder, child), temporary)
         if not os.path.isdir(temporary):

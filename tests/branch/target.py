@@ -203,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
-    do_POST = do_PUT = do_GET  # noqa: N815
+    do_POST = do_PUT = do_GET
 
     def _serve(self) -> None:
         name = self.path.rsplit("/", 1)[-1]

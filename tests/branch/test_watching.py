@@ -158,7 +158,7 @@ def test_without_enough_watches_it_looks_regularly_and_says_so(rig: Rig, monkeyp
         for number in range(8):
             (rig.tree / f"d{number}" / "file").write_text("unwatched")
         await_equal(rig)
-        assert "not all folders are watched" in worker(agent).state.shown()[1]
+        assert "not all folders are watched" in worker(agent).shown()[1]
 
 
 def test_changes_made_without_events_are_found_by_the_regular_full_look(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,9 +200,9 @@ def test_an_exchanged_root_stops_the_share_until_the_right_one_is_back(rig: Rig)
         aside = rig.directory / "aside"
         os.rename(rig.tree, aside)
         rig.tree.mkdir()
-        await_true(lambda: worker(agent).state.shown()[0] == "stopped")
+        await_true(lambda: worker(agent).shown()[0] == "stopped")
         durable = rig.target.durable()
         shutil.rmtree(rig.tree)
         os.rename(aside, rig.tree)
-        await_true(lambda: worker(agent).state.shown()[0] == "good")
+        await_true(lambda: worker(agent).shown()[0] == "good")
         assert rig.target.durable() == durable
