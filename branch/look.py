@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 
 from branch.differences import is_same_node, is_unchanged, old_pieces
 from branch.excludes import Excludes
@@ -24,6 +25,23 @@ from staging.changes import Kind
 
 OTHER_FILE_SYSTEM = "another file system is mounted here; protect it as a share of its own"
 _Entry = tuple[bytes, os.stat_result | None]
+
+
+class Depth(Enum):
+    """How far a visit to a folder goes."""
+
+    NEW = "new"  # nothing is known of it, so everything below is looked at
+    DEEP = "deep"  # known folders below are visited too
+    FLAT = "flat"  # only those below that changed
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A folder to be visited, and which of its names to look at (None: all)."""
+
+    folder: RelPath
+    names: set[bytes] | None
+    depth: Depth
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +74,24 @@ class Look:
         self._placing = Placing(self._recorder, folders, self._is_mirroring)
         self._troubled = troubled
         self._device = os.fstat(folders.root).st_dev
-        self._todo: list[tuple[RelPath, set[bytes] | None, bool]] = []
+        self._todo: list[_Visit] = []
+        self._links: set[int] = set()
         self._folders_changed: dict[RelPath, None] = {}
-        self._is_full = False
         self.findings = Findings(self._recorder.again)
 
     def run(self, scope: Scope) -> Findings:
         """Look at everything in `scope`, give out the changes and seal them."""
-        self._is_full = scope.is_full
         if self._known.mirror() == MIRROR_NEEDED:
             self._recorder.mirror(True)
         if scope.is_full:
-            self._todo.append((ROOT, None, False))
+            self._todo.append(_Visit(ROOT, None, Depth.DEEP))
             self._folders_changed[ROOT] = None
         else:
             ordered = sorted(scope.folders.items(), reverse=True)  # the last is taken first: folders before their folders
-            self._todo.extend((folder, names, False) for folder, names in ordered)
+            self._todo.extend(_Visit(folder, names, Depth.FLAT) for folder, names in ordered)
         while self._todo:
             self._out.check()
-            self._visit(*self._todo.pop())
+            self._visit(self._todo.pop())
         self._placing.finish()
         for folder in self._folders_changed:
             self._restate_folder(folder)
@@ -86,17 +103,20 @@ class Look:
 
     # -- walking --------------------------------------------------------------------------------------------------
 
-    def _visit(self, folder: RelPath, names: set[bytes] | None, is_new: bool) -> None:
+    def _visit(self, visit: _Visit) -> None:
+        folder, names = visit.folder, visit.names
         try:
             descriptor = self._folders.open(folder)
             found = os.fstat(descriptor)
-            if not is_new and not self._is_as_known(folder, found):
+            if visit.depth is not Depth.NEW and not self._is_as_known(folder, found):
                 self._look_above(folder)
                 return
             if names is None:
                 self._rules.entering(folder, descriptor)
-            rows = self._rows(folder, names, is_new)
-            self._list(folder, names, rows)
+            rows = self._rows(visit)
+            if visit.depth is Depth.FLAT:
+                self._visit_other_names(rows)
+            self._list(visit, rows)
         except OSError as error:
             if is_absence(error):
                 self._look_above(folder)
@@ -106,20 +126,31 @@ class Look:
         self._note_readable(folder)
         for row in rows.values():
             self._placing.note_gone(folder, row)
-        if not self._is_full:
+        if visit.depth is Depth.FLAT:
             self._folders_changed[folder] = None
 
-    def _rows(self, folder: RelPath, names: set[bytes] | None, is_new: bool) -> dict[bytes, KnownRow]:
-        if is_new:
+    def _rows(self, visit: _Visit) -> dict[bytes, KnownRow]:
+        if visit.depth is Depth.NEW:
             return {}
-        return self._known.children(folder) if names is None else self._known.some_children(folder, names)
+        if visit.names is None:
+            return self._known.children(visit.folder)
+        return self._known.some_children(visit.folder, visit.names)
 
-    def _list(self, folder: RelPath, names: set[bytes] | None, rows: dict[bytes, KnownRow]) -> None:
+    def _visit_other_names(self, rows: dict[bytes, KnownRow]) -> None:
+        """Look at the further names of linked files too: a file is changed by one name, and that name may be gone since."""
+        for row in rows.values():
+            if row.links > 1 and row.kind != Kind.FOLDER and row.inode not in self._links:
+                self._links.add(row.inode)
+                others = self._known.by_inode(row.inode)
+                self._todo.extend(_Visit(RelPath(other.folder), {other.name}, Depth.FLAT) for other in others)
+
+    def _list(self, visit: _Visit, rows: dict[bytes, KnownRow]) -> None:
         """Look at each entry; what stays in `rows` was not there."""
+        folder = visit.folder
         excludes = None if self._rules.excludes.is_empty else self._rules.excludes
         own_inode = self._rules.own_state.st_ino
         seen: set[bytes] = set()  # network file systems may list a name twice
-        for name, found in self._entries(folder, names):
+        for name, found in self._entries(folder, visit.names):
             row = rows.pop(name, None)
             if found is None or name in seen:
                 continue
@@ -134,7 +165,7 @@ class Look:
             if found.st_dev != self._device:
                 self._other_file_system(folder, name, found, row)
             else:
-                self._entry(folder, name, found, row)
+                self._entry(visit, name, found, row)
             self._out.pause()
 
     def _entries(self, folder: RelPath, names: set[bytes] | None) -> Iterator[_Entry]:
@@ -155,25 +186,25 @@ class Look:
                         self._note_unreadable(join(folder, name), error.strerror or str(error))
                         yield name, None
 
-    def _entry(self, folder: RelPath, name: bytes, found: os.stat_result, row: KnownRow | None) -> None:
-        kind = kind_of(found)
+    def _entry(self, visit: _Visit, name: bytes, found: os.stat_result, row: KnownRow | None) -> None:
+        kind, folder = kind_of(found), visit.folder
         if row is None or not is_same_node(row, found, kind):
             self._arrived(folder, name, found, kind, row)
             return
         if is_unchanged(row, found):
-            if kind is Kind.FOLDER and self._is_full:
-                self._todo.append((join(folder, name), None, False))
-            return
-        self._kept(folder, name, found, kind, row)
+            if kind is Kind.FOLDER and visit.depth is Depth.DEEP:
+                self._todo.append(_Visit(join(folder, name), None, Depth.DEEP))
+        elif kind is Kind.FOLDER:  # the same, or a new one that was given the number of one removed
+            self._visit_changed(join(folder, name), visit.depth)
+        else:
+            self._kept(folder, name, found, row)
 
-    def _kept(self, folder: RelPath, name: bytes, found: os.stat_result, kind: Kind, row: KnownRow) -> None:
-        """Look at a node that stands where it was, changed or perhaps changed."""
-        if kind is Kind.FOLDER:
-            path = join(folder, name)
-            self._folders_changed[path] = None
-            if self._is_full:
-                self._todo.append((path, None, False))
-            return
+    def _visit_changed(self, path: RelPath, depth: Depth) -> None:
+        self._folders_changed[path] = None
+        self._todo.append(_Visit(path, None, depth))
+
+    def _kept(self, folder: RelPath, name: bytes, found: os.stat_result, row: KnownRow) -> None:
+        """Look at a node other than a folder that stands where it was, changed or perhaps changed."""
         if found.st_nlink > 1:  # another of its names may have been looked at just now
             row = self._known.row(folder, name) or row
             if is_unchanged(row, found):
@@ -201,10 +232,9 @@ class Look:
             return
         row = self._recorder.link(folder, name, source) if is_alive else self._placing.rename(source, folder, name)
         if kind is Kind.FOLDER:
-            self._folders_changed[path] = None
-            self._todo.append((path, None, False))
+            self._visit_changed(path, Depth.DEEP)  # deep, because watches below were lost if it came another way
         elif not is_unchanged(row, found):
-            self._kept(folder, name, found, kind, row)
+            self._kept(folder, name, found, row)
 
     def _create(self, folder: RelPath, name: bytes, found: os.stat_result, kind: Kind) -> None:
         reading = self._read(folder, name, found, None)
@@ -214,8 +244,7 @@ class Look:
         if kind is Kind.FOLDER:
             path = join(folder, name)
             if found.st_dev == self._device:
-                self._folders_changed[path] = None
-                self._todo.append((path, None, True))
+                self._visit_changed(path, Depth.NEW)
 
     def _is_here(self, folder: RelPath, inode: int) -> bool:
         """Tell whether an inode stands under any name in a folder."""

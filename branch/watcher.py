@@ -1,8 +1,10 @@
 """Keeping watch over a share: the kernel's events become marks.
 
 A folder is watched before it is listed (`entering` is called by the look), so that nothing made in it meanwhile is missed.
-When events were lost (overflow), when renames cannot be followed, when the root itself is concerned: everything is marked.
-Where the kernel grants no more watches, `is_limited` says so, and looking regularly must do.
+When events were lost (overflow), or when the root itself is concerned, everything is marked; the look that follows puts
+every watch in its right place. Where the kernel grants no more watches, `is_limited` says so, and looking regularly must
+do. Events cannot tell of writes through a memory mapping, nor of those by a further name of a file that was made and
+removed between two looks; the regular full look finds them.
 """
 
 import os
@@ -15,7 +17,6 @@ from branch.inotify import (
     IN_ISDIR,
     IN_MOVE_SELF,
     IN_MOVED_FROM,
-    IN_MOVED_TO,
     IN_Q_OVERFLOW,
     IN_UNMOUNT,
     Event,
@@ -23,7 +24,7 @@ from branch.inotify import (
     WatchLimit,
 )
 from branch.marks import Marks
-from branch.watch_tree import WatchTree
+from branch.watch_tree import Node, WatchTree
 from core.relpath import ROOT, RelPath, join
 
 _SELF = IN_DELETE_SELF | IN_MOVE_SELF
@@ -38,7 +39,7 @@ class Watcher:
         self._marks = marks
         self._lock = threading.Lock()
         self._tree = WatchTree()
-        self._moving: dict[int, tuple[RelPath, bytes]] = {}
+        self._moving: dict[int, Node] = {}  # by the cookie that joins the halves of a rename
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.overflows = 0
         self.limit_reason = ""
@@ -104,7 +105,6 @@ class Watcher:
         mask = event.mask
         if mask & IN_Q_OVERFLOW:
             self.overflows += 1
-            self._moving.clear()
             self._marks.mark_all()
             return
         path = self._tree.path_of(event.watch)
@@ -122,22 +122,16 @@ class Watcher:
             return
         self._marks.mark(path, event.name)
         if mask & IN_ISDIR and mask & IN_MOVED_FROM:
-            self._moving[event.cookie] = (path, event.name)
-        elif mask & IN_ISDIR and mask & IN_MOVED_TO:
-            self._moved_to(event.cookie, path, event.name)
-
-    def _moved_to(self, cookie: int, folder: RelPath, name: bytes) -> None:
-        source = self._moving.pop(cookie, None)
-        if source is None:
-            return  # from outside: the look finds a new folder and watches it
-        if not self._tree.move(*source, folder, name):
-            self._tree.detach(join(*source))
-            self._marks.mark_all()
+            node = self._tree.take_out(join(path, event.name))
+            if node is not None:
+                self._moving[event.cookie] = node
+        elif event.cookie in self._moving:
+            self._tree.put_in(self._moving.pop(event.cookie), path, event.name)
 
     def _forget_moved_away(self) -> None:
-        """Folders moved out of the share are watched no longer."""
+        """Folders moved out of the share, or into one not looked at yet, are watched no longer until they are found."""
         assert self._inotify is not None
-        for folder, name in self._moving.values():
-            for watch in self._tree.detach(join(folder, name)):
+        for node in self._moving.values():
+            for watch in self._tree.discard(node):
                 self._inotify.remove(watch)
         self._moving.clear()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import cast
 
 from branch.agent import Agent
 from branch.settings import Settings, StateDirectory
@@ -18,14 +19,14 @@ from tests.faulty_files import FaultyFiles, Killed
 ENDED, NOT_REACHED = 9, 0
 
 
-class EndingFiles(FileLayer):
+class EndingFiles:
     """The real files, until the operation at which the whole process ends as if by SIGKILL."""
 
     def __init__(self, at: int, fault: str) -> None:
         self._files = FaultyFiles(at, fault)
 
-    def __getattribute__(self, name: str) -> Callable[..., object]:
-        files = object.__getattribute__(self, "_files")
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        files = self._files
 
         def operate(*values: object) -> object:
             try:
@@ -41,7 +42,8 @@ def run_child(state: Path, at: int, fault: str) -> int:
     child = os.fork()
     if child == 0:
         settings = Settings(settle_seconds=0.05, retry_limit_seconds=0.1)
-        agent = Agent(StateDirectory(state), settings, SystemClock(), EndingFiles(at, fault), lambda: Random(7))
+        files = cast(FileLayer, EndingFiles(at, fault))
+        agent = Agent(StateDirectory(state), settings, SystemClock(), files, lambda: Random(7))
         agent.run_once(20.0)
         os._exit(NOT_REACHED)
     _, status = os.waitpid(child, 0)

@@ -14,13 +14,14 @@ _NAMES = [b"a", b"b", b"c", b"d", b"\xff\xfe", b"new\nline", "für".encode(), b"
 class Editor:
     """Edits below `root`, led by `random` alone."""
 
-    def __init__(self, root: Path, random: Random) -> None:
+    def __init__(self, root: Path, random: Random, without: str = "") -> None:
         self.root, self.random = os.fsencode(root), random
+        self.verbs = [verb for verb in _VERBS if verb != without]
         self.done: list[str] = []
 
     def edit(self, count: int) -> None:
         for _ in range(count):
-            verb = self.random.choice(_VERBS)
+            verb = self.random.choice(self.verbs)
             self.done.append(verb)
             with contextlib.suppress(OSError, shutil.Error):  # the verb does not fit what was picked
                 getattr(self, verb)()

@@ -108,7 +108,7 @@ class Target:
         self._journals: dict[str, Journal] = {}
         self._receivers: dict[str, ShareReceiver] = {}
         self._lock = threading.Lock()
-        self._server: ThreadingHTTPServer | None = None
+        self._server: _Server | None = None
 
     @property
     def url(self) -> str:

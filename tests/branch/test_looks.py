@@ -203,10 +203,15 @@ def test_a_share_may_hold_the_agents_own_state(tmp_path: Path) -> None:
     rig.close()
 
 
+def unlink_all(rig: Rig, count: int) -> None:
+    for number in range(count):
+        os.unlink(rig.path(f"n{number}"))
+
+
 def test_many_removals_do_not_fill_a_frame(laid: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("branch.batch.MAX_BATCH_CHANGES", 10)
     changes(laid, lambda: write(laid, **{f"n{number}": "" for number in range(55)}))
-    assert len(changes(laid, lambda: [os.unlink(laid.path(f"n{number}")) for number in range(55)])) == 55
+    assert len(changes(laid, lambda: unlink_all(laid, 55))) == 55
     assert len(list(laid.target.frames())) > 10
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from branch.known import DropRow, KnownRow, MoveRow, PutRows, SetMirror, decode_steps, encode_steps
+from branch.known import DropRow, KnownRow, MoveRow, PutRows, SetMirror, Step, decode_steps, encode_steps
 from branch.outbox import Outbox, PositionUnknown
 from branch.outbox_format import OutboxDamaged, SegmentHead, decode_frame_record, decode_head, encode_head
 from core.digest import ZERO_DIGEST, Digest
@@ -33,7 +33,8 @@ def open_outbox(directory: Path, acknowledged: Position | None = None, files: Fi
 
 def names(outbox: Outbox) -> list[bytes]:
     """Return the paths of all frames, checking the chain of hashes."""
-    found, previous, serial = [], ZERO_DIGEST, 0
+    found: list[bytes] = []
+    previous, serial = ZERO_DIGEST, 0
     while (entry := outbox.after(serial)) is not None:
         serial = entry.serial
         if entry.end is not None:
@@ -192,7 +193,7 @@ def test_the_bytes_of_a_head_are_as_documented() -> None:
 
 def test_steps_are_read_as_they_were_written() -> None:
     row = KnownRow(b"f", b"\xff", 1, 2**62, 1, 5, -1, 2**62, b"m", b"c")
-    steps = [PutRows([row]), MoveRow(b"", b"a", b"b", b"c"), DropRow(b"", b"x"), SetMirror(2)]
+    steps: list[Step] = [PutRows([row]), MoveRow(b"", b"a", b"b", b"c"), DropRow(b"", b"x"), SetMirror(2)]
     assert decode_steps(encode_steps(steps)) == steps
 
 

@@ -107,22 +107,58 @@ def test_everything_outweighs_single_marks() -> None:
     assert marks.take().is_full
 
 
+def moved(tree: WatchTree, old: bytes, folder: bytes, name: bytes) -> None:
+    node = tree.take_out(RelPath(old))
+    assert node is not None
+    tree.put_in(node, RelPath(folder), name)
+
+
 def test_watches_follow_renamed_folders() -> None:
     tree = WatchTree()
     for watch, path in enumerate((b"", b"a", b"a/b", b"a/b/c")):
         tree.place(RelPath(path), watch)
-    assert tree.path_of(3) == b"a/b/c"
-    assert tree.move(ROOT, b"a", ROOT, b"z")
+    moved(tree, b"a", b"", b"z")
     assert [tree.path_of(watch) for watch in range(4)] == [b"", b"z", b"z/b", b"z/b/c"]
-    assert sorted(tree.detach(RelPath(b"z/b"))) == [2, 3]
-    assert tree.path_of(3) is None and len(tree) == 2
+    node = tree.take_out(RelPath(b"z/b"))
+    assert tree.path_of(3) is None and node is not None
+    assert sorted(tree.discard(node)) == [2, 3] and len(tree) == 2
 
 
-def test_a_rename_onto_a_watched_place_is_not_certain() -> None:
+def test_a_folder_that_was_found_first_is_left_where_it_was_found() -> None:
+    tree = WatchTree()
+    tree.place(RelPath(b"a"), 1)
+    tree.place(RelPath(b"a/sub"), 2)
+    tree.place(RelPath(b"b"), 1)  # the look was faster than the events
+    moved(tree, b"a", b"", b"b")
+    tree.place(RelPath(b"b/sub"), 2)
+    assert [tree.path_of(watch) for watch in (1, 2)] == [b"b", b"b/sub"]
+
+
+def test_a_folder_renamed_over_an_empty_one_takes_its_place() -> None:
     tree = WatchTree()
     tree.place(RelPath(b"a"), 1)
     tree.place(RelPath(b"b"), 2)
-    assert not tree.move(ROOT, b"a", ROOT, b"b")
+    moved(tree, b"a", b"", b"b")
+    tree.forget(2)  # its own end is told afterwards
+    assert [tree.path_of(watch) for watch in (1, 2)] == [b"b", None]
+
+
+def test_a_new_folder_in_the_place_of_a_moved_one_keeps_its_watch() -> None:
+    tree = WatchTree()
+    tree.place(RelPath(b"a"), 1)
+    node = tree.take_out(RelPath(b"a"))
+    tree.place(RelPath(b"a"), 2)
+    assert node is not None and tree.discard(node) == [1]
+    assert tree.path_of(2) == b"a"
+
+
+def test_a_folder_in_the_place_of_another_is_followed_too() -> None:
+    tree = WatchTree()
+    tree.place(RelPath(b"a"), 1)
+    tree.place(RelPath(b"a"), 2)
+    assert tree.path_of(1) is None
+    moved(tree, b"a", b"", b"b")
+    assert tree.path_of(2) == b"b"
 
 
 def test_a_watch_placed_anew_stands_for_its_new_path() -> None:
