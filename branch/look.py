@@ -7,9 +7,11 @@ iterative and opens one name at a time, so that depth and odd names do not matte
 
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 
 from branch.differences import is_same_node, is_unchanged, old_pieces
 from branch.excludes import Excludes
@@ -22,8 +24,11 @@ from branch.scope import Scope
 from branch.shipment import Shipment
 from core.relpath import ROOT, RelPath, join, split
 from staging.changes import Kind
+from staging.chunking import BLOCK_BYTES
 
 OTHER_FILE_SYSTEM = "another file system is mounted here; protect it as a share of its own"
+_FILES_AHEAD = 32
+_NAMES_A_TURN = 4096
 _Entry = tuple[bytes, os.stat_result | None]
 
 
@@ -150,7 +155,7 @@ class Look:
         excludes = None if self._rules.excludes.is_empty else self._rules.excludes
         own_inode = self._rules.own_state.st_ino
         seen: set[bytes] = set()  # network file systems may list a name twice
-        for name, found in self._entries(folder, visit.names):
+        for name, found in self._read_ahead(folder, self._entries(folder, visit.names), rows):
             row = rows.pop(name, None)
             if found is None or name in seen:
                 continue
@@ -168,6 +173,19 @@ class Look:
                 self._entry(visit, name, found, row)
             self._out.pause()
 
+    def _read_ahead(self, folder: RelPath, entries: Iterator[_Entry], rows: dict[bytes, KnownRow]) -> Iterator[_Entry]:
+        """Yield the same entries, a few later, so that the disk brings the next files while this one is packed."""
+        waiting: deque[_Entry] = deque()
+        for name, found in entries:
+            if found is not None and stat.S_ISREG(found.st_mode) and 0 < found.st_size <= BLOCK_BYTES:
+                row = rows.get(name)
+                if row is None or not is_unchanged(row, found):
+                    self._reader.read_soon(self._folders.open(folder), name)
+            waiting.append((name, found))
+            if len(waiting) > _FILES_AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+
     def _entries(self, folder: RelPath, names: set[bytes] | None) -> Iterator[_Entry]:
         """Yield (name, state); the state is None when it may not be seen."""
         if names is not None:
@@ -177,14 +195,19 @@ class Look:
                     yield name, found
             return
         with os.scandir(self._folders.open(folder)) as entries:
-            for entry in entries:
-                name = os.fsencode(entry.name)
-                try:
-                    yield name, entry.stat(follow_symlinks=False)
-                except OSError as error:
-                    if not is_absence(error):
-                        self._note_unreadable(join(folder, name), error.strerror or str(error))
-                        yield name, None
+            while some := list(islice(entries, _NAMES_A_TURN)):
+                yield from self._states(folder, some)
+
+    def _states(self, folder: RelPath, entries: list[os.DirEntry[str]]) -> Iterator[_Entry]:
+        """Yield names with their states in the order of the inodes, which mostly is that of the disk."""
+        for entry in sorted(entries, key=os.DirEntry.inode):
+            name = os.fsencode(entry.name)
+            try:
+                yield name, entry.stat(follow_symlinks=False)
+            except OSError as error:
+                if not is_absence(error):
+                    self._note_unreadable(join(folder, name), error.strerror or str(error))
+                    yield name, None
 
     def _entry(self, visit: _Visit, name: bytes, found: os.stat_result, row: KnownRow | None) -> None:
         kind, folder = kind_of(found), visit.folder

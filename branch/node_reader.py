@@ -5,6 +5,7 @@ that the next look reads it once more. The same holds for a file changed within 
 second change could leave the same times behind.
 """
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -104,6 +105,15 @@ class NodeReader:
             raise Unreadable(error.strerror or str(error)) from error
         except AttributesTooLarge as error:
             raise Unreadable(str(error)) from error
+
+    def read_soon(self, folder: int, name: bytes) -> None:
+        """Ask the kernel to bring a regular file's bytes into memory; it is read soon."""
+        with contextlib.suppress(OSError):  # whoever reads it says what is wrong
+            descriptor = self._open(folder, name)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(descriptor)
 
     def folder(self, descriptor: int, found: os.stat_result) -> Reading:
         """Read the attributes of an open folder; raise `Unreadable`."""

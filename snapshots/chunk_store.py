@@ -4,16 +4,16 @@ Order of a put: records appended → pack synced → index committed → return.
 open indexes. A read is always compared with its address: wrong bytes are never given out.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from core.digest import Digest
 from core.durable import OS_FILES, FileLayer
 from core.errors import Damaged
 from snapshots.index_db import ChunkIndex
-from snapshots.pack_format import TrailerEntry, domain_key
+from snapshots.pack_format import Location, TrailerEntry, domain_key
 from snapshots.packs import PackDirectory
 from staging.changes import MAX_SIZE
 from staging.chunk_format import ChunkDamaged, ChunkKind, PackedChunk, checked_bytes
@@ -100,35 +100,40 @@ class ChunkStore:
         if chunks:
             self._keep(domain_key(domain), {(chunk.kind, chunk.digest): chunk for chunk in chunks})
 
-    def size_of(self, kind: ChunkKind, digest: Digest) -> int:
-        """Return the length of a data chunk, or of everything below a recipe node; raise `ChunkLost`."""
-        if kind is ChunkKind.DATA:
-            location = self._index.locate(digest)
-            if location is None:
+    def sizes(self, keys: Iterable[Key]) -> dict[Key, int]:
+        """Return the length of each data chunk, or of everything below a recipe node; raise `ChunkLost`."""
+        asked = list(keys)
+        lengths = self._index.known({digest for kind, digest in asked if kind is ChunkKind.DATA})
+        found: dict[Key, int] = {}
+        for kind, digest in asked:
+            if kind is ChunkKind.NODE:
+                found[kind, digest] = self._spans.of(digest)[1]
+            elif digest in lengths:
+                found[kind, digest] = lengths[digest]
+            else:
                 raise ChunkLost(f"chunk {digest.hex()} is not in the store", digest)
-            return location.size
-        return self._spans.of(digest)[1]
+        return found
 
-    @contextmanager
+    @contextlib.contextmanager
     def gate(self) -> Iterator[None]:
         """Hold removal off while references are checked and journaled (nothing is removed in this release)."""
         yield
 
     def read(self, kind: ChunkKind, digest: Digest) -> bytes | memoryview:
         """Return a chunk's checked bytes; raise `ChunkLost`."""
-        location = self._index.locate(digest)
+        location = self._index.locations((digest,)).get(digest)
         if location is None:
             raise ChunkLost(f"chunk {digest.hex()} is not in the store", digest)
-        try:
-            record = self._packs.read(location)
-            if record.chunk.digest != digest or record.chunk.kind != kind:
-                raise ChunkLost(f"pack {location.pack} holds another chunk at {location.offset} than {digest.hex()}", digest)
-            return checked_bytes(record.chunk)
-        except (ChunkDamaged, Damaged) as error:
-            self._lost.add(digest)  # from now on `missing` asks for it, and what comes takes the place of the bad record
-            raise ChunkLost(
-                f"chunk {digest.hex()} in pack {location.pack} at {location.offset}: {error.message}", digest
-            ) from error
+        return self._read_at(location, kind, digest)
+
+    def readable_data(self, digests: Iterable[Digest]) -> dict[Digest, bytes | memoryview]:
+        """Return the checked bytes of those data chunks that can be read, which are read in the order of the packs."""
+        found: dict[Digest, bytes | memoryview] = {}
+        located = self._index.locations(set(digests))
+        for digest, location in sorted(located.items(), key=lambda item: (item[1].pack, item[1].offset)):
+            with contextlib.suppress(ChunkLost):
+                found[digest] = self._read_at(location, ChunkKind.DATA, digest)
+        return found
 
     def node(self, digest: Digest) -> bytes | memoryview:
         """Return a recipe node's checked bytes; raise `ChunkLost`."""
@@ -141,6 +146,18 @@ class ChunkStore:
     def counts(self) -> tuple[int, int]:
         """Return (chunks, packs)."""
         return self._index.counts()
+
+    def _read_at(self, location: Location, kind: ChunkKind, digest: Digest) -> bytes | memoryview:
+        try:
+            record = self._packs.read(location)
+            if record.chunk.digest != digest or record.chunk.kind != kind:
+                raise ChunkLost(f"pack {location.pack} holds another chunk at {location.offset} than {digest.hex()}", digest)
+            return checked_bytes(record.chunk)
+        except (ChunkDamaged, Damaged) as error:
+            self._lost.add(digest)  # from now on `missing` asks for it, and what comes takes the place of the bad record
+            raise ChunkLost(
+                f"chunk {digest.hex()} in pack {location.pack} at {location.offset}: {error.message}", digest
+            ) from error
 
     def truncate_logs(self) -> None:
         """Write the index's WAL back and cut it."""

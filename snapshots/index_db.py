@@ -46,10 +46,16 @@ class ChunkIndex:
         migrate(self._database, [_create])
         self._readers = ReaderPool(path, synchronous="NORMAL", cache_kib=4096)
 
-    def locate(self, digest: Digest) -> Location | None:
-        """Return where a chunk stands."""
-        rows = self._readers.query("SELECT pack, offset, stored_bytes, size FROM chunk WHERE digest=?", (digest,))
-        return Location(*rows[0]) if rows else None
+    def locations(self, digests: Iterable[Digest]) -> dict[Digest, Location]:
+        """Return where each of the digests that are stored stands."""
+        found: dict[Digest, Location] = {}
+        for part in _parts(digests):
+            marks = ",".join("?" * len(part))
+            rows = self._readers.query(
+                f"SELECT digest, pack, offset, stored_bytes, size FROM chunk WHERE digest IN ({marks})", part
+            )
+            found.update((Digest(row[0]), Location(*row[1:])) for row in rows)
+        return found
 
     def known(self, digests: Iterable[Digest]) -> dict[Digest, int]:
         """Return those of the digests that are stored, with the length of each."""

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.digest import Digest
 from core.errors import Damaged
 from core.relpath import ROOT, RelPath, join, show_path, split
+from snapshots.read_ahead import ReadAhead
 from snapshots.target_folder import TargetFolder, describe
 from snapshots.tree import Node, TreeView
-from staging.changes import Attributes, Kind
+from staging.changes import Attributes, Chunk, Kind
 
 Progress = Callable[[int, int, RelPath], None]
 """Called with (files so far, bytes so far, path)."""
@@ -48,14 +50,17 @@ def restore_tree(
     top = view.node_at(path)
     folder = TargetFolder(target, overwrite)
     try:
-        return _Restore(view, path, folder, progress).run(top)
+        with ReadAhead(view) as ahead:
+            return _Restore(view, ahead, path, folder, progress).run(top)
     finally:
         folder.close()
 
 
 class _Restore:
-    def __init__(self, view: TreeView, source: RelPath, target: TargetFolder, progress: Progress | None) -> None:
-        self._view, self._source, self._target, self._progress = view, source, target, progress
+    def __init__(
+        self, view: TreeView, ahead: ReadAhead, source: RelPath, target: TargetFolder, progress: Progress | None
+    ) -> None:
+        self._view, self._ahead, self._source, self._target, self._progress = view, ahead, source, target, progress
         self._report = Restored()
         self._first_names: dict[int, RelPath] = {}
         self._open_folders: list[tuple[RelPath, Node]] = []
@@ -64,7 +69,7 @@ class _Restore:
         if top.kind is not Kind.FOLDER:
             self._restore_one(RelPath(split(self._source)[1]), top)
             return self._report
-        for path, node in self._view.walk(self._source):
+        for path, node in self._ahead.walk(self._source):
             here = self._inside(path)
             self._finish_folders(here)
             self._restore_one(here, node)
@@ -134,15 +139,16 @@ class _Restore:
         self._report.bytes += node.size_bytes
 
     def _fill(self, descriptor: int, node: Node) -> None:
+        if isinstance(node.content, Chunk):
+            _write(descriptor, self._ahead.chunk(Digest(node.content.digest)))
+            return
         end = 0
-        for extent in self._view.extents(node.content):
-            if extent.digest is None:
-                os.lseek(descriptor, extent.length, os.SEEK_CUR)
+        for extent, data in self._ahead.filled(self._view.extents(node.content)):
+            if data is None:
+                end = os.lseek(descriptor, extent.length, os.SEEK_CUR)
             else:
-                data = memoryview(self._view.chunk(extent.digest))
-                while data:
-                    data = data[os.write(descriptor, data) :]
-            end = extent.offset + extent.length if extent.digest is None else 0
+                _write(descriptor, data)
+                end = 0
         if end:
             os.ftruncate(descriptor, end)
 
@@ -203,6 +209,12 @@ class _Restore:
 
 
 _NODE_TYPES = {Kind.FIFO: 0o010000, Kind.CHARACTER_DEVICE: 0o020000, Kind.BLOCK_DEVICE: 0o060000}
+
+
+def _write(descriptor: int, data: bytes | memoryview) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def join_source(source: RelPath, path: RelPath) -> RelPath:

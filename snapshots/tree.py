@@ -3,7 +3,7 @@
 `TreeView` is what restore, pages, downloads and the tape writer are given. A view of a snapshot never changes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,8 +69,11 @@ class TreeView(Protocol):
     def extents(self, content: ContentRef) -> Iterator[Extent]:
         """Yield the runs of a content in order, without gaps."""
 
-    def chunk(self, digest: Digest) -> bytes:
+    def chunk(self, digest: Digest) -> bytes | memoryview:
         """Return one chunk, checked against its digest; raise `Damaged` kinds when it is wrong or absent."""
+
+    def chunks(self, digests: Sequence[Digest]) -> dict[Digest, bytes | memoryview]:
+        """Return those of the chunks that are there and right, checked; what is missing `chunk` has the reason for."""
 
     def read(self, content: ContentRef, offset: int, length: int) -> bytes:
         """Return up to `length` checked bytes from `offset` (fewer at the end)."""

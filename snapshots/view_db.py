@@ -158,9 +158,13 @@ class SnapshotView:
             yield Extent(offset, piece.length, None if piece.digest == ZERO_DIGEST else piece.digest)
             offset += piece.length
 
-    def chunk(self, digest: Digest) -> bytes:
+    def chunk(self, digest: Digest) -> bytes | memoryview:
         """Return one chunk's checked bytes."""
-        return bytes(self._reader.store.data(digest))
+        return self._reader.store.data(digest)
+
+    def chunks(self, digests: Sequence[Digest]) -> dict[Digest, bytes | memoryview]:
+        """Return the checked bytes of those chunks that can be read."""
+        return self._reader.store.readable_data(digests)
 
     def read(self, content: ContentRef, offset: int, length: int) -> bytes:
         """Return up to `length` checked bytes from `offset`."""

@@ -56,8 +56,8 @@ class ChunkIntake(Protocol):
     def put(self, domain: str, chunks: Iterable[PackedChunk]) -> None:
         """Check the chunks against their addresses and make them durable; raise `ChunkDamaged` or `ChunkMissing`."""
 
-    def size_of(self, kind: ChunkKind, digest: Digest) -> int:
-        """Return the length of a stored content: of a data chunk, or of everything below a recipe node."""
+    def sizes(self, keys: Iterable[Key]) -> dict[Key, int]:
+        """Return the lengths of stored contents: of a data chunk, or of everything below a recipe node."""
 
     def gate(self) -> AbstractContextManager[None]:
         """Enter while a frame's references are checked and its journal record is written."""
@@ -125,7 +125,8 @@ class ShareReceiver:
         check_texts(content)
         named = contents_named(content)
         with self._store.gate():
-            absent = self._store.missing(self._domain, [(kind, digest) for kind, digest, _ in named])
+            keys = [(kind, digest) for kind, digest, _ in named]
+            absent = self._store.missing(self._domain, keys)
             if absent:
                 shown = ", ".join(digest.hex()[:16] for _, digest in absent[:3])
                 raise ChunkMissing(
@@ -134,8 +135,9 @@ class ShareReceiver:
                     sequence=header.first_sequence,
                     missing=[f"{kind.value}:{digest.hex()}" for kind, digest in absent[:1000]],
                 )
+            sizes = self._store.sizes(keys)
             for kind, digest, size in named:
-                if self._store.size_of(kind, digest) != size:
+                if sizes[kind, digest] != size:
                     raise SizeWrong(
                         f"frame {header.first_sequence} gives the content {digest.hex()[:16]} a wrong size, {size}",
                         remedy="stop; the agent is defective",

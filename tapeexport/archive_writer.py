@@ -13,9 +13,9 @@ from msgspec import Struct
 from core.digest import Digest
 from core.errors import Damaged
 from core.relpath import ROOT, RelPath, show_path
-from snapshots.tree import Extent, Node, TreeView
+from snapshots.read_ahead import ReadAhead
+from snapshots.tree import Node, TreeView
 from staging.changes import Attributes, Chunk, Kind
-from tapeexport.background import fetch_ahead
 from tapeexport.cartridge_format import (
     INDEX_NAME,
     RESTORE_NAME,
@@ -37,9 +37,7 @@ from tapeexport.spool import LineSpool
 from tapeexport.volume import Volume
 from tapeexport.zeros import ZEROS
 
-_FETCH_AHEAD_FROM_BYTES = 4 * 1024 * 1024  # below, handing chunks between threads costs more than it saves
 _NO_OWNER = 2**32 - 1  # to chown(2) it means "leave the owner as it is"
-_CHUNKS_AHEAD = 8  # 2 MiB of the largest chunks
 
 
 class NotExported(Struct, frozen=True):
@@ -83,8 +81,9 @@ class ArchiveWriter:
 
     def add_tree(self, view: TreeView) -> None:
         """Write a whole share below the folder of its name."""
-        tree = _TreeWriter(view, self._out, self._next_alias)
-        tree.write()
+        with ReadAhead(view) as ahead:
+            tree = _TreeWriter(view, ahead, self._out, self._next_alias)
+            tree.write()
         self.not_exported += tree.not_exported
         self._next_alias = tree.deep.next_number
 
@@ -107,16 +106,17 @@ class ArchiveWriter:
 class _TreeWriter:
     """Writes the nodes of one share as members."""
 
-    def __init__(self, view: TreeView, out: MemberWriter, next_alias: int) -> None:
+    def __init__(self, view: TreeView, ahead: ReadAhead, out: MemberWriter, next_alias: int) -> None:
         self.not_exported: list[NotExported] = []
         self._view = view
+        self._ahead = ahead
         self._out = out
         self._top = view.share.encode()
         self._first_names: dict[int, bytes] = {}
         self.deep = DeepPaths(self._top, next_alias)
 
     def write(self) -> None:
-        for path, node in self._view.walk(ROOT):
+        for path, node in self._ahead.walk(ROOT):
             for folder in self.deep.leave_for(path):
                 self._repeat(folder)
             name = self.deep.name(path)
@@ -156,7 +156,7 @@ class _TreeWriter:
 
     def _add_file(self, full_path: bytes, name: bytes, node: Node) -> None:
         if isinstance(node.content, Chunk):
-            data = self._view.chunk(Digest(node.content.digest))
+            data = self._ahead.chunk(Digest(node.content.digest))
             if len(data) != node.size_bytes:
                 raise SourceUnreadable(f"its content has {len(data)} bytes, the catalogue says {node.size_bytes}")
             self._out.write_file(full_path, name, encode_member(name, node), data)
@@ -168,17 +168,13 @@ class _TreeWriter:
 
     def _runs(self, node: Node) -> Iterator[tuple[int, bytes | memoryview]]:
         runs = stored_runs(self._view.extents(node.content), node.size_bytes)
-        if node.size_bytes < _FETCH_AHEAD_FROM_BYTES:
-            return map(self._fetch, runs)
-        return fetch_ahead(self._fetch, runs, _CHUNKS_AHEAD)
-
-    def _fetch(self, run: Extent) -> tuple[int, bytes | memoryview]:
-        if run.digest is None:
-            return run.offset, ZEROS[: run.length]
-        data = self._view.chunk(run.digest)
-        if len(data) != run.length:
-            raise SourceUnreadable(f"the chunk at offset {run.offset} has {len(data)} bytes instead of {run.length}")
-        return run.offset, data
+        for run, data in self._ahead.filled(runs):
+            if data is None:
+                yield run.offset, ZEROS[: run.length]
+            elif len(data) == run.length:
+                yield run.offset, data
+            else:
+                raise SourceUnreadable(f"the chunk at offset {run.offset} has {len(data)} bytes instead of {run.length}")
 
     def _add_alias(self, alias: Alias, node: Node) -> None:
         attributes = msgspec.structs.replace(node.attributes, mode=0o777, xattrs=())

@@ -1,14 +1,12 @@
 """Work done beside the caller, in order, with a bound on how much may wait."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec
 
 Parameters = ParamSpec("Parameters")
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 
 class InOrder:
@@ -48,18 +46,3 @@ class InOrder:
         except Exception as error:
             self._failure = error
             raise
-
-
-def fetch_ahead(fetch: Callable[[Key], Value], keys: Iterable[Key], depth: int) -> Iterator[Value]:
-    """Yield `fetch(key)` for each key in order, `depth` of them fetched ahead by a thread."""
-    waiting: deque[Future[Value]] = deque()
-    thread = ThreadPoolExecutor(max_workers=1)
-    try:
-        for key in keys:
-            waiting.append(thread.submit(fetch, key))
-            if len(waiting) > depth:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        thread.shutdown(wait=True, cancel_futures=True)

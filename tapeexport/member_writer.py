@@ -38,7 +38,7 @@ class MemberWriter:
         self._append(header)
         self._note(path, name, type_name, header, begin, 0, "", target)
 
-    def write_file(self, path: bytes, name: bytes, header: bytes, data: bytes) -> None:
+    def write_file(self, path: bytes, name: bytes, header: bytes, data: bytes | memoryview) -> None:
         """Write a file whose content is at hand."""
         begin = self._volume.offset
         padding = pad(len(data))

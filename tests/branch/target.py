@@ -63,7 +63,10 @@ class MemoryStore:
             self.put_chunks += 1
             self.chunks[chunk.kind, chunk.digest] = data
 
-    def size_of(self, kind: ChunkKind, digest: Digest) -> int:
+    def sizes(self, keys: Iterable[Key]) -> dict[Key, int]:
+        return {key: self._size_of(*key) for key in keys}
+
+    def _size_of(self, kind: ChunkKind, digest: Digest) -> int:
         data = self.chunks[kind, digest]
         return sum(piece.length for piece in decode_node(data)[1]) if kind is ChunkKind.NODE else len(data)
 

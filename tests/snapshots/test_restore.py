@@ -94,7 +94,7 @@ def test_damage_leaves_one_file_out_and_is_told(rig: ShareRig, tmp_path: Path) -
     view = rig.live()
     digest = view.node_at(RelPath(b"d/f")).digest
     assert digest is not None
-    location = rig.store._index.locate(digest)
+    location = rig.store._index.locations([digest])[digest]
     assert location is not None
     path = rig.store._packs.path(location.pack)
     data = bytearray(path.read_bytes())

@@ -1,7 +1,7 @@
 """A share in memory that answers as `TreeView` does: the source of the exports in these tests."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -54,6 +54,9 @@ class MemoryTree:
     def chunk(self, digest: Digest) -> bytes:
         self.chunks_read += 1
         return self._chunks[digest]
+
+    def chunks(self, digests: Sequence[Digest]) -> dict[Digest, bytes | memoryview]:
+        return {digest: self.chunk(digest) for digest in set(digests) if digest in self._chunks}
 
     def read(self, content: ContentRef, offset: int, length: int) -> bytes:
         parts = []

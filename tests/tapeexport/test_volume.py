@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from core.durable import Buffer
-from tapeexport.background import InOrder, fetch_ahead
+from tapeexport.background import InOrder
 from tapeexport.medium_errors import CartridgeNotWritten
 from tapeexport.volume import StreamSink, Volume
 
@@ -89,17 +89,3 @@ def test_calls_run_in_order_and_stop_at_the_first_error() -> None:
         calls.drain()
     calls.close()
     assert seen == [0, 1, 2]
-
-
-def test_fetching_ahead_keeps_the_order_and_raises_in_its_place() -> None:
-    def fetch(number: int) -> int:
-        if number == 7:
-            raise ValueError("seven")
-        return number * number
-
-    assert list(fetch_ahead(fetch, range(7), depth=3)) == [0, 1, 4, 9, 16, 25, 36]
-    got = []
-    with pytest.raises(ValueError, match="seven"):
-        for value in fetch_ahead(fetch, range(20), depth=3):
-            got.append(value)
-    assert got == [0, 1, 4, 9, 16, 25, 36]
