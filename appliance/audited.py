@@ -7,8 +7,8 @@ import msgspec
 
 from appliance.audit import AuditLog
 from core.errors import StagekeeperError
-from web.answers import close
 from web.operations import Actor, Progress
+from web.streams import close
 
 
 def audited_steps(

@@ -5,23 +5,20 @@ and called with the owner as actor. A command that finds another one at work wai
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, quote_from_bytes
 
 import msgspec
 
 from appliance import control_socket
-from appliance.gates import WsgiApp
 from appliance.root import open_root
 from appliance.root_lock import RootLocked
 from appliance.settings import Environment
-from appliance.transport import Answer, AnswerCutShort, LocalTransport, Request, SocketTransport, Transport
-from appliance.wiring import PartsFactory, open_appliance
+from appliance.transport import Answer, AnswerCutShort, Request, SocketTransport, Transport
 from core.clock import SystemClock
 
 _PATIENCE_SECONDS = 10.0  # for another command, or for a serving process that is just starting or ending
@@ -29,6 +26,7 @@ _POLL_SECONDS = 0.05
 
 Query = dict[str, str | bytes | int]
 OnProgress = Callable[[dict[str, Any]], None]
+OpenLocally = Callable[[Path, Environment, ExitStack], Transport]
 
 
 class ApiError(Exception):
@@ -40,7 +38,7 @@ class ApiError(Exception):
         self.document = document
 
 
-def open_console(path: Path, environment: Environment, make_parts: PartsFactory, stack: ExitStack) -> "Console":
+def open_console(path: Path, environment: Environment, open_locally: OpenLocally, stack: ExitStack) -> "Console":
     """Return a console of the appliance at `path`; `stack` closes it."""
     root = open_root(path)
     clock = SystemClock()
@@ -51,13 +49,11 @@ def open_console(path: Path, environment: Environment, make_parts: PartsFactory,
             connection.close()
             return Console(SocketTransport(root.control_socket))
         try:
-            appliance = open_appliance(path, environment, make_parts, stack)
+            return Console(open_locally(path, environment, stack))
         except RootLocked:
             if clock.monotonic() >= deadline:
                 raise
             time.sleep(_POLL_SECONDS)
-            continue
-        return Console(LocalTransport(cast(WsgiApp, appliance.app), os.getuid()))
 
 
 class Console:

@@ -1,6 +1,7 @@
 """Making a new appliance: folder, certificate, database, first account; the marker that makes it a store comes last."""
 
 import os
+import secrets
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from appliance.certificates import CERTIFICATE_FILE, fingerprint, write_certific
 from appliance.credentials import Chance, check_new_password
 from appliance.gates import owner_actor
 from appliance.root import STORE_ID_BYTES, Root, finish_root, init_root
-from core.clock import Clock
+from core.clock import Clock, SystemClock
 
 FIRST_ACCOUNT = "admin"
 
@@ -22,11 +23,15 @@ class Founded:
     """A new appliance."""
 
     root: Root
+    account: str
     fingerprint: str
 
 
-def found_appliance(path: Path, hostnames: list[str], password: str, clock: Clock, chance: Chance) -> Founded:
+def found_appliance(
+    path: Path, hostnames: list[str], password: str, clock: Clock | None = None, chance: Chance = secrets.token_bytes
+) -> Founded:
     """Make an appliance with the account `admin`; raise `RootOccupied` or `PasswordRefused` before anything is made."""
+    clock = clock or SystemClock()
     check_new_password(password)
     root = init_root(Path(os.path.abspath(path)), chance(STORE_ID_BYTES))
     write_certificate(root.tls, hostnames, clock.now_ns())
@@ -35,4 +40,4 @@ def found_appliance(path: Path, hostnames: list[str], password: str, clock: Cloc
     with closing(AuditLog(root.audit, root.store_id, clock)) as audit:
         audit.record(owner_actor(os.getuid()), "appliance.init", str(root.path))
     finish_root(root)
-    return Founded(root, fingerprint(root.tls / CERTIFICATE_FILE))
+    return Founded(root, FIRST_ACCOUNT, fingerprint(root.tls / CERTIFICATE_FILE))

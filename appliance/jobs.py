@@ -13,8 +13,8 @@ from appliance.root import Root
 from appliance.schedules_db import ScheduleRow
 from appliance.settings import Settings
 from core.errors import Damaged, StagekeeperError, TryLater
-from web.answers import close
 from web.operations import Actor, Progress, Shares
+from web.streams import close
 
 
 class JobInterrupted(TryLater):

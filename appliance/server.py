@@ -20,8 +20,9 @@ import msgspec
 from appliance import control_socket
 from appliance.connections import LimitedServer, TlsAdapter
 from appliance.gates import network_gate, owner_gate, stopping_gate
-from appliance.settings import ServerSettings
-from appliance.wiring import Appliance, Certificate
+from appliance.parts import make_parts
+from appliance.settings import Environment, ServerSettings
+from appliance.wiring import Appliance, Certificate, open_appliance
 from core.errors import Refused, TryLater
 
 _LOG = logging.getLogger("stagekeeper.server")
@@ -54,6 +55,20 @@ def parse_listen(text: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or int(port) > 65_535:
         raise AddressUnreadable(f"not an address to listen on: {text!r}", remedy="write HOST:PORT, like 0.0.0.0:8443")
     return host, int(port)
+
+
+def run_service(
+    path: Path,
+    environment: Environment,
+    certificate_and_key: tuple[Path, Path] | None,
+    listen: str | None,
+    announce: Callable[[str], None],
+) -> None:
+    """Open the appliance at `path` and serve it; without `listen` where its settings say, without files its own certificate."""
+    certificate = Certificate(*certificate_and_key) if certificate_and_key else None
+    with ExitStack() as stack:
+        appliance = open_appliance(path, environment, make_parts, stack, certificate=certificate)
+        serve(appliance, listen or appliance.plumbing.settings.server.listen, announce)
 
 
 def serve(appliance: Appliance, listen: str, announce: Callable[[str], None]) -> None:

@@ -8,6 +8,7 @@ from flask import Response
 
 from core.errors import StagekeeperError
 from web.errors import SignInRequired, status_of
+from web.streams import close
 
 FAULT = {
     "type": "fault",
@@ -80,10 +81,3 @@ def _lines(first: Any, steps: Iterator[Any], progress: type) -> Iterator[bytes]:
         raise
     finally:
         close(steps)
-
-
-def close(iterator: Iterator[Any]) -> None:
-    """End a generator that will not be read to its end; anything else has nothing to end."""
-    ending = getattr(iterator, "close", None)
-    if ending is not None:
-        ending()

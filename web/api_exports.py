@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 from flask import Blueprint, Response, request
 from msgspec import Meta, Struct
 
-from web.answers import close, document, listing, progress_lines
+from web.answers import document, listing, progress_lines
 from web.authentication import current_actor
 from web.bodies import parse_document
 from web.guard import current_body
 from web.operations import Administration, Progress
 from web.query import Query
+from web.streams import close
 
 Sources = Annotated[list[str], Meta(min_length=1, max_length=10_000)]
 _MAX_RUNS = 1000  # runs asked ahead at once

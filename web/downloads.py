@@ -13,9 +13,9 @@ from flask import Request, Response
 
 from core.errors import TryLater
 from core.relpath import RelPath
-from web.answers import close
 from web.errors import AnswerBroken, RangeRefused
 from web.operations import Actor, Download, Shares
+from web.streams import close
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))")
 _NOT_IN_NAMES = re.compile('[\x00-\x1f\x7f-\x9f/\\\\:*?"<>|\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]')

@@ -13,9 +13,8 @@ import msgspec
 from rich.console import Console as Screen
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from appliance.console import Console, OnProgress, open_console
+from appliance.console import Console, OnProgress, OpenLocally, open_console
 from appliance.settings import Environment
-from appliance.wiring import PartsFactory
 
 Options = ParamSpec("Options")
 
@@ -25,7 +24,7 @@ class Setup:
     """What the program was started with."""
 
     environment: Environment
-    make_parts: PartsFactory
+    open_locally: OpenLocally
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Call:
     def console(self) -> Iterator[Console]:
         """Open the way to the API for the time of the command."""
         with ExitStack() as stack:
-            yield open_console(self.root, self.setup.environment, self.setup.make_parts, stack)
+            yield open_console(self.root, self.setup.environment, self.setup.open_locally, stack)
 
     def show(self, document: Any, for_people: Callable[[Any], None]) -> None:
         """Print the API's answer unchanged, or in the form for people."""

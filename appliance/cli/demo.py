@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from appliance.cli.call import Call, with_call
+from appliance.cli.late import load
 from appliance.cli.printing import say
-from appliance.demo import run_demo
 
 
 @click.command()
@@ -29,11 +29,11 @@ def demo(call: Call, folder: Path, leave: bool) -> None:
             say(f"Sign in:   {answer['account']}  {answer['password']}")
             for cartridge in answer["export"]["cartridges"]:
                 say(f"Cartridge: {cartridge['path']}")
-            say(f"More:      stagekeeper snapshot list leeds/documents --root {answer['root']}")
+            say(f"More:      {sys.argv[0]} snapshot list leeds/documents --root {answer['root']}")
             if not leave:
                 say("Ctrl-C ends it; the next run continues with the same data.")
 
         call.show(answer, for_people)
         sys.stdout.flush()
 
-    run_demo(folder, leave, tell, show)
+    load("appliance.demo:run_demo")(folder, leave, tell, show)

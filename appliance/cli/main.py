@@ -22,14 +22,13 @@ from appliance.cli.failures import (
     print_error,
 )
 from appliance.cli.files import cat, ls, restore, versions
+from appliance.cli.late import open_locally
 from appliance.cli.schedule import schedule
 from appliance.cli.service import PROGRAM, completion, init, serve
 from appliance.cli.share import share, snapshot, stats
 from appliance.cli.user import user
-from appliance.console import ApiError
-from appliance.parts import make_parts as open_parts
+from appliance.console import ApiError, OpenLocally
 from appliance.settings import read_environment
-from appliance.wiring import PartsFactory
 from core.errors import StagekeeperError
 
 
@@ -43,11 +42,11 @@ for command in (init, serve, demo, branch, user, share, snapshot, ls, cat, versi
 stagekeeper.add_command(completion)
 
 
-def main(arguments: Sequence[str] | None = None, make_parts: PartsFactory = open_parts) -> int:
+def main(arguments: Sequence[str] | None = None, open_here: OpenLocally = open_locally) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
-    setup = Setup(read_environment(), make_parts)
+    setup = Setup(read_environment(), open_here)
     try:
         code = stagekeeper.main(words, prog_name=PROGRAM, standalone_mode=False, obj=setup)
         sys.stdout.flush()

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from appliance.cli.failures import plain
-from web.answers import close
+from web.streams import close
 
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 _PIPE_COLUMNS = 100_000  # in a pipe nothing is cut or wrapped

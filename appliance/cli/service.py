@@ -1,21 +1,16 @@
 """`stagekeeper init`, `serve` and `completion`: making an appliance, running it, and typing less."""
 
 import logging
-import secrets
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
 from click.shell_completion import get_completion_class
 
 from appliance.cli.call import Call, with_call
+from appliance.cli.late import load
 from appliance.cli.printing import say
 from appliance.cli.user import choose_password
-from appliance.founding import FIRST_ACCOUNT, found_appliance
-from appliance.server import serve as serve_until_stopped
-from appliance.wiring import Certificate, open_appliance
-from core.clock import SystemClock
 
 PROGRAM = "stagekeeper"
 
@@ -29,14 +24,14 @@ PROGRAM = "stagekeeper"
 def init(call: Call, folder: Path | None, admin_password_file: Path | None, hostnames: tuple[str, ...]) -> None:
     """Make an appliance in an empty folder, with the account admin and a certificate of its own."""
     password, generated = choose_password(admin_password_file)
-    founded = found_appliance(folder or call.root, list(hostnames), password, SystemClock(), secrets.token_bytes)
-    answer = {"root": str(founded.root.path), "account": FIRST_ACCOUNT, "fingerprint": founded.fingerprint}
+    founded = load("appliance.founding:found_appliance")(folder or call.root, list(hostnames), password)
+    answer = {"root": str(founded.root.path), "account": founded.account, "fingerprint": founded.fingerprint}
 
     def show(_: object) -> None:
         say(f"Made an appliance in {founded.root.path}")
         say(f"Certificate fingerprint (SHA-256): {founded.fingerprint}")
         if generated:
-            say(f"Account {FIRST_ACCOUNT}, generated password, shown this once: {password}")
+            say(f"Account {founded.account}, generated password, shown this once: {password}")
         say(f"Start it: {PROGRAM} serve --root {founded.root.path}")
 
     call.show({**answer, "password": password} if generated else answer, show)
@@ -51,8 +46,6 @@ def serve(call: Call, listen: str | None, cert: Path | None, key: Path | None) -
     """Serve until SIGTERM."""
     if key is not None and cert is None:
         raise click.UsageError("--key needs --cert")
-    certificate = None if cert is None else Certificate(cert.absolute(), (key or cert).absolute())
-
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")  # to stderr
     logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of each job that it plans
 
@@ -60,9 +53,8 @@ def serve(call: Call, listen: str | None, cert: Path | None, key: Path | None) -
         sys.stdout.write(f"listening on {address}\n")
         sys.stdout.flush()
 
-    with ExitStack() as stack:
-        appliance = open_appliance(call.root, call.setup.environment, call.setup.make_parts, stack, certificate=certificate)
-        serve_until_stopped(appliance, listen or appliance.plumbing.settings.server.listen, announce)
+    files = None if cert is None else (cert.absolute(), (key or cert).absolute())
+    load("appliance.server:run_service")(call.root, call.setup.environment, files, listen, announce)
 
 
 @click.command()

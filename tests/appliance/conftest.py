@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from appliance.audit import AuditLog
 from appliance.cli.main import main
 from appliance.credentials import Chance
 from appliance.founding import found_appliance
+from appliance.local_transport import open_locally
 from appliance.root import Root, open_root
 from appliance.settings import Environment
 from appliance.wiring import Appliance, Machine, open_appliance
@@ -81,7 +83,7 @@ class Terminal:
 
     def run(self, *words: str) -> tuple[int, bytes, bytes]:
         """Return (exit code, stdout, stderr)."""
-        code = main([*words, "--root", str(self._root.path)], self._parts)
+        code = main([*words, "--root", str(self._root.path)], partial(open_locally, parts=self._parts))
         out, err = self._capture.readouterr()
         return code, out, err
 

@@ -11,9 +11,10 @@ import pytest
 
 from appliance import control_socket
 from appliance.console import ApiError, Console, address
+from appliance.local_transport import LocalTransport
 from appliance.server import ControlServer
 from appliance.settings import ServerSettings
-from appliance.transport import AnswerCutShort, ApplianceUnreachable, LocalTransport, SocketTransport
+from appliance.transport import AnswerCutShort, ApplianceUnreachable, SocketTransport
 from core.clock import SystemClock
 from core.errors import Damaged
 
