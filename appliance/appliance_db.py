@@ -14,18 +14,11 @@ from sqlite_utils import Database
 
 from appliance.migrations_db import MIGRATIONS
 from core.database import DatabaseDamaged, DatabaseError, OperationalError, migrate, open_database, transaction
-from core.errors import Stopped, TryLater
+from core.errors import TryLater
 
 Row = dict[str, Any]
 
-OLDEST_SQLITE = (3, 53, 0)  # what pysqlite3 0.6.1 brings; older ones can damage a WAL that is being reset
-
-
 _LOG_PAGES = 64  # the file is small and seldom changed: its log need not grow to megabytes
-
-
-class SqliteTooOld(Stopped):
-    """The SQLite library has a known fault that loses data."""
 
 
 class DatabaseUnavailable(TryLater):
@@ -40,9 +33,6 @@ class ApplianceDatabase:
         self._path = path
         self._local = threading.local()
         self._writing = threading.RLock()
-        version = self.rows("SELECT sqlite_version() AS version")[0]["version"]
-        if tuple(map(int, version.split("."))) < OLDEST_SQLITE:
-            raise SqliteTooOld(f"SQLite {version} may lose data", remedy="install pysqlite3 0.6.1 or newer")
         migrate(self._connection(), MIGRATIONS)
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:

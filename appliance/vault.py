@@ -18,6 +18,7 @@ from snapshots.chunk_store import ChunkStore
 from snapshots.share_fold import ShareFold
 from snapshots.view_db import CatalogueReader
 from staging.journal import Journal
+from staging.journal_format import JournalDamaged
 from staging.journal_scan import read_share_id
 from staging.receiver import ShareReceiver
 
@@ -55,11 +56,11 @@ class Vault:
         self.store = ChunkStore(root.packs, root.db / "index.db", root.store_id, files)
 
     def names(self) -> list[str]:
-        """Return all shares as `BRANCH/SHARE`, sorted."""
+        """Return all shares as `BRANCH/SHARE`, sorted; damaged ones too."""
         return sorted(
             f"{folder.parent.name}/{folder.name}"
             for folder in self.root.journal.glob("*/*")
-            if folder.is_dir() and read_share_id(folder) is not None
+            if folder.is_dir() and _holds_journal(folder)
         )
 
     def share(self, name: str) -> OpenShare:
@@ -121,3 +122,10 @@ class Vault:
         receiver = ShareReceiver(share_id, branch, journal, self.store, lambda: self._chance(16).hex())
         self._open[name] = OpenShare(name, journal, receiver, fold, reader)
         return self._open[name]
+
+
+def _holds_journal(folder: Path) -> bool:
+    try:
+        return read_share_id(folder) is not None
+    except JournalDamaged:
+        return True

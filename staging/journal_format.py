@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from core.digest import Digest
 from core.errors import Damaged
+from core.framing import HEADER_BYTES
 from staging.protocol import Position
 
 MAGIC = b"SKJ1"
@@ -20,6 +21,7 @@ HEAD, FRAME, CONTROL = 1, 2, 3
 _HEAD = struct.Struct("<4sHH16sQQ32s")
 _ENVELOPE = struct.Struct("<QQ")
 ENVELOPE_BYTES = _ENVELOPE.size
+HEAD_RECORD_BYTES = HEADER_BYTES + _HEAD.size
 
 
 class JournalDamaged(Damaged):

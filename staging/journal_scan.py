@@ -1,12 +1,22 @@
 """Reading segments: which there are, what they hold, and whether a tail is torn or damaged."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.framing import HEADER_BYTES, Record, read_record, read_records
 from staging import frame_format
 from staging.frame_format import FrameHeader, read_header
-from staging.journal_format import CONTROL, ENVELOPE_BYTES, FRAME, HEAD, JournalDamaged, decode_envelope, decode_head
+from staging.journal_format import (
+    CONTROL,
+    ENVELOPE_BYTES,
+    FRAME,
+    HEAD,
+    HEAD_RECORD_BYTES,
+    JournalDamaged,
+    decode_envelope,
+    decode_head,
+)
 from staging.protocol import Position
 
 
@@ -41,9 +51,8 @@ def list_segments(directory: Path, share_id: bytes) -> list[Segment]:
     segments: list[Segment] = []
     paths = sorted(directory.glob("*.skj"))
     for path in paths:
-        with path.open("rb") as file:
-            head = read_record(file, 0)
-        if head is not None and head.type == HEAD:
+        head = _read_head(path)
+        if head is not None:
             found_id, start = decode_head(head.payload)
             if found_id != share_id:
                 raise JournalDamaged(f"{path} belongs to another share")
@@ -54,6 +63,18 @@ def list_segments(directory: Path, share_id: bytes) -> list[Segment]:
         else:
             raise JournalDamaged(f"{path} has no readable head", remedy="see the runbook: damaged journal")
     return segments
+
+
+def _read_head(path: Path) -> Record | None:
+    """Return a segment's head, None when it was not written to its end; raise `JournalDamaged` when it was."""
+    with path.open("rb") as file:
+        head = read_record(file, 0)
+        size = os.fstat(file.fileno()).st_size
+    if head is not None and head.type == HEAD:
+        return head
+    if size > HEAD_RECORD_BYTES:  # the head is durable before anything is written behind it
+        raise JournalDamaged(f"{path} has no readable head", remedy="see the runbook: damaged journal")
+    return None
 
 
 def logged_record(record: Record) -> LoggedRecord:
@@ -102,10 +123,9 @@ def _end_of(segment: Segment) -> Position:
 
 
 def read_share_id(directory: Path) -> bytes | None:
-    """Return the id of the share whose journal a directory holds, None when it holds none."""
+    """Return the id of the share whose journal a directory holds, None when it holds none; raise `JournalDamaged`."""
     for path in sorted(directory.glob("*.skj")):
-        with path.open("rb") as file:
-            head = read_record(file, 0)
-        if head is not None and head.type == HEAD:
+        head = _read_head(path)
+        if head is not None:
             return decode_head(head.payload)[0]
     return None

@@ -5,25 +5,25 @@ in a committed transaction before its cartridge is written, and never given agai
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import sqlite_utils
 from msgspec import Struct
+from sqlite_utils import Database
 
 from core.clock import NANOSECONDS, format_time
-from core.errors import NotFound, Stopped
+from core.database import migrate, open_database, transaction
+from core.errors import NotFound
 from tapeexport.cartridge_format import SnapshotLabel
 
-_OLDEST_SQLITE = (3, 51, 3)  # before, two connections that checkpoint a write-ahead log at once could lose commits
-_MIGRATIONS = (
+_SCHEMA = (
     """
     CREATE TABLE media_set (
         id TEXT PRIMARY KEY,
         created_ns INTEGER NOT NULL
-    ) STRICT;
+    ) STRICT
+    """,
+    """
     CREATE TABLE cartridge (
         number INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again, even when the newest row is gone
         barcode TEXT NOT NULL UNIQUE,
@@ -36,7 +36,9 @@ _MIGRATIONS = (
         sha256 TEXT,
         written_ns INTEGER,
         UNIQUE (set_id, sequence)
-    ) STRICT;
+    ) STRICT
+    """,
+    """
     CREATE TABLE set_snapshot (
         set_id TEXT NOT NULL REFERENCES media_set (id),
         share TEXT NOT NULL,
@@ -45,18 +47,16 @@ _MIGRATIONS = (
         taken_at TEXT NOT NULL,
         label TEXT NOT NULL,
         PRIMARY KEY (set_id, share, snapshot_id)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX set_snapshot_by_share ON set_snapshot (share, snapshot_id);
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE INDEX set_snapshot_by_share ON set_snapshot (share, snapshot_id)
     """,
 )
 
 
 class MediaSetMissing(NotFound):
     """The inventory knows no such media set."""
-
-
-class InventoryUnusable(Stopped):
-    """The inventory's database is not what this release can keep promises with."""
 
 
 class CartridgeRow(Struct, frozen=True):
@@ -87,17 +87,10 @@ class InventoryDb:
 
     def __init__(self, path: Path) -> None:
         """Open the file and bring it to this release's schema."""
-        self._db = sqlite_utils.Database(path)
-        self._db.conn.isolation_level = None  # transactions are begun by hand, IMMEDIATE, below
-        mode = self._one("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # NORMAL loses commits on a power cut
+        database = open_database(path)
+        migrate(database, [_create])
+        self._db = database.conn
         self._db.execute("PRAGMA foreign_keys = ON")
-        if mode != "wal" or self._one("PRAGMA synchronous") != 2:
-            raise InventoryUnusable(f"{path} does not keep a write-ahead log", remedy="keep it on a local disk")
-        version = tuple(map(int, self._one("SELECT sqlite_version()").split(".")))
-        if version < _OLDEST_SQLITE:
-            raise InventoryUnusable(f"SQLite {version} is too old", remedy="install pysqlite3, which brings its own")
-        self._migrate(path)
 
     def close(self) -> None:
         """Close the connection; may be called twice."""
@@ -105,7 +98,7 @@ class InventoryDb:
 
     def begin_set(self, snapshots: tuple[SnapshotLabel, ...], created_ns: int, folder: Path | None) -> CartridgeRow:
         """Make a media set with its first cartridge in state `writing`; without `folder` it goes to a stream."""
-        with self._transaction():
+        with transaction(self._db):
             last = self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'cartridge'")
             barcode = f"SK{last + 1:04d}L9"
             set_id = f"{barcode}-{format_time(created_ns // NANOSECONDS * NANOSECONDS)[:19].replace(':', '')}Z"
@@ -124,7 +117,7 @@ class InventoryDb:
 
     def complete(self, barcode: str, state: str, size_bytes: int, sha256: str | None, written_ns: int) -> None:
         """Record that a cartridge is `verified` or `streamed`."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute(
                 "UPDATE cartridge SET state = ?, size_bytes = ?, sha256 = ?, written_ns = ? WHERE barcode = ?",
                 [state, size_bytes, sha256, written_ns, barcode],
@@ -132,7 +125,7 @@ class InventoryDb:
 
     def fail(self, barcode: str, reason: str) -> None:
         """Record that a cartridge is of no use, and why."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("UPDATE cartridge SET state = 'failed', reason = ? WHERE barcode = ?", [reason, barcode])
 
     def media_set(self, set_id: str) -> MediaSet:
@@ -175,23 +168,7 @@ class InventoryDb:
         row = self._db.execute(sql, list(values)).fetchone()
         return row[0] if row else None
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
-    def _migrate(self, path: Path) -> None:
-        with self._transaction():
-            version = self._one("PRAGMA user_version")
-            if version > len(_MIGRATIONS):
-                raise InventoryUnusable(f"{path} is of a newer release (schema {version})", remedy="upgrade this side")
-            for statements in _MIGRATIONS[version:]:
-                for statement in statements.split(";"):
-                    if statement.strip():
-                        self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+def _create(database: Database) -> None:
+    for statement in _SCHEMA:
+        database.conn.execute(statement)

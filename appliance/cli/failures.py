@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from appliance.cli.late import load_all
 from appliance.console import ApiError
 from core.errors import Damaged, NotFound, Refused, StagekeeperError, Stopped, TryLater
 
@@ -31,7 +32,11 @@ def exit_code(error: StagekeeperError | ApiError) -> int:
         return _code_of_class(type(error))
     if 400 <= error.status < 500 or error.status in _BY_STATUS:
         return _BY_STATUS.get(error.status, REFUSED)
-    kind = _class_named(str(error.document.get("type", "")))
+    name = str(error.document.get("type", ""))
+    kind = _class_named(name)
+    if kind is None:
+        load_all()
+        kind = _class_named(name)
     return FAULT if kind is None else _code_of_class(kind)
 
 

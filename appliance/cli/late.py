@@ -18,6 +18,11 @@ def load(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def load_all() -> None:
+    """Load what a serving process has loaded: then the class of every error that it can answer is known."""
+    load("appliance.server:run_service")
+
+
 def open_locally(path: Path, environment: Environment, stack: ExitStack) -> Transport:
     """Open the appliance for this process alone; `stack` closes it."""
     transport: Transport = load("appliance.local_transport:open_locally")(path, environment, stack)

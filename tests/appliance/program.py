@@ -84,10 +84,10 @@ class Serving:
 class VaultRig(ShareRig):
     """A share of a real appliance's folder, filled as an agent fills it; nothing serves meanwhile."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, share: str = SHARE) -> None:
         self.epoch = 1
         self._vault = Vault(open_root(root), SystemClock(), os.urandom)
-        opened = self._vault.register(SHARE, SHARE_ID)
+        opened = self._vault.register(share, SHARE_ID)
         self.store, self.journal, self.fold = self._vault.store, opened.journal, opened.fold
         self.reader, self.receiver = opened.reader, opened.receiver
         self._session = self.receiver.open(Open(SHARE_ID, self.epoch)).session

@@ -19,8 +19,9 @@ import pytest
 
 from appliance.gates import StoppedOnTheWay, network_gate, owner_actor, owner_gate, stopping_gate
 from appliance.server import AddressUnreadable, parse_listen
+from staging.changes import Attributes, Create, Kind
 from tests.appliance.conftest import PASSWORD
-from tests.appliance.program import SHARE, Program, fill
+from tests.appliance.program import SHARE, Program, VaultRig, fill
 from web.authentication import ACTOR_KEY
 
 FILES = {b"Budget.txt": b"a budget\n", b"2026/Plan.bin": os.urandom(3_000_000), b"bad\xff\nname": b"x"}
@@ -168,6 +169,39 @@ def test_files_are_read_restored_and_exported(filled: Program, tmp_path: Path, s
         check()
     actions = [entry["action"] for entry in filled.json("audit", "list")["audit"]]
     assert {"download", "restore", "export.begin", "export.end"} <= set(actions)
+
+
+def test_nothing_is_written_into_the_appliance_by_way_of_a_link(filled: Program, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(filled.root)
+    by_link = Program(link)
+    for program in (filled, by_link):
+        for place in (filled.root, link, link / "packs" / "here", filled.root / "here"):
+            assert program.run("restore", SHARE, "--to", str(place)).returncode == 4
+            assert program.run("export", "run", SHARE, "--to", str(place)).returncode == 4
+    assert not (filled.root / "here").exists() and not (filled.root / "packs" / "here").exists()
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_a_damaged_share_is_listed_as_stopped_beside_the_others(filled: Program, served: bool) -> None:
+    rig = VaultRig(filled.root, "york/plans")
+    rig.send([b"folder"], [Create(0, Kind.FOLDER, Attributes(0o755, 0, 0, 1))])
+    rig.close()
+    (segment,) = (filled.root / "journal" / "york" / "plans").glob("*.skj")
+    segment.write_bytes(b"\0" * 64 + segment.read_bytes()[64:])
+
+    def check() -> None:
+        found = {row["share"]: row for row in filled.json("share", "list")["shares"]}
+        assert found[SHARE]["state"] != "stopped" and found["york/plans"]["state"] == "stopped"
+        assert found["york/plans"]["reason"]
+        assert filled.run("ls", "york/plans").returncode == 6
+        assert filled.run("ls", SHARE).returncode == 0
+
+    if served:
+        with filled.serving():
+            check()
+    else:
+        check()
 
 
 @pytest.mark.parametrize("served", [False, True])

@@ -80,7 +80,12 @@ def until_folded_when_opened(vault: Vault) -> None:
     until_folded(vault)
 
 
-def test_a_share_that_cannot_be_folded_is_told_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "told"), [(Damaged("the pack is gone"), "the pack is gone"), (RuntimeError("a defect"), "RuntimeError: a defect")]
+)
+def test_a_share_that_cannot_be_folded_is_told_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
     vault = open_vault(tmp_path)
     send(vault, "leeds/data", 1)
     send(vault, "york/data", 1)
@@ -89,7 +94,7 @@ def test_a_share_that_cannot_be_folded_is_told_and_the_others_go_on(tmp_path: Pa
 
     def fold(self: share_fold.ShareFold, limit: int = 1000) -> int:
         if self is broken:
-            raise Damaged("the pack is gone")
+            raise error
         return original(self, limit)
 
     monkeypatch.setattr(share_fold.ShareFold, "fold", fold)
@@ -97,7 +102,7 @@ def test_a_share_that_cannot_be_folded_is_told_and_the_others_go_on(tmp_path: Pa
     worker.start()
     while "leeds/data" not in worker.failures or vault.share("york/data").fold.sequence == 0:
         threading.Event().wait(0.01)
-    assert worker.failures == {"leeds/data": "the pack is gone"}
+    assert worker.failures == {"leeds/data": told}
     worker.stop()
     vault.close()
 

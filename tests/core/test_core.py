@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.clock import TimeUnreadable, format_time, parse_time
-from core.database import DatabaseTooNew, migrate, open_database, transaction
+from core.database import DatabaseRefused, DatabaseTooNew, migrate, open_database, transaction
 from core.durable import AppendFile, NoSpace, make_directories, replace_file
 from core.framing import read_records, record_parts
 from core.relpath import PathRefused, is_text, is_within, parse_path, read_path, show_path
@@ -123,6 +123,19 @@ def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
         connection.execute("INSERT INTO t VALUES (1)")
         raise ZeroDivisionError
     assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
+
+
+def test_a_full_disk_refuses_the_transaction_and_keeps_what_was_there(tmp_path: Path) -> None:
+    connection = open_database(tmp_path / "x.db").conn
+    with transaction(connection):
+        connection.execute("CREATE TABLE t (data BLOB)")
+        connection.execute("INSERT INTO t VALUES (x'01')")
+    connection.execute("PRAGMA max_page_count=10")  # SQLite answers as it does when the disk is full
+    with pytest.raises(DatabaseRefused, match="full"), transaction(connection):
+        connection.execute("INSERT INTO t VALUES (zeroblob(1000000))")
+    assert connection.execute("SELECT length(data) FROM t").fetchall() == [(1,)]
+    with transaction(connection):
+        connection.execute("INSERT INTO t VALUES (x'0203')")
 
 
 def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:

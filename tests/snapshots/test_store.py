@@ -51,6 +51,22 @@ def test_a_lost_index_is_made_again_from_the_packs(tmp_path: Path, monkeypatch: 
     assert again.missing("b", [(ChunkKind.DATA, chunk.digest) for chunk in chunks]) == []
 
 
+def test_a_pack_of_very_many_tiny_chunks_is_sealed_before_its_trailer_grows_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packs_module, "MAX_ENTRIES", 7)
+    store = open_store(tmp_path)
+    chunks = some_chunks(30)
+    for chunk in chunks:
+        store.put("b", [chunk])
+    assert store.counts() == (30, 5)
+    store.close()
+    lose_index(tmp_path)
+    again = open_store(tmp_path)
+    assert again.counts() == (30, 5)
+    again.close()
+
+
 def test_equal_chunks_are_stored_once(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     chunks = some_chunks(10)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from core.database import DatabaseTooNew
 from tapeexport.cartridge_format import SnapshotLabel
-from tapeexport.inventory_db import InventoryDb, InventoryUnusable, MediaSetMissing
+from tapeexport.inventory_db import InventoryDb, MediaSetMissing
 
 NOON = SnapshotLabel("paris/files", 3, 70, "2026-11-22T12:00:00.000000Z", "noon")
 LYON = SnapshotLabel("lyon/files", 3, 9, "2026-11-22T12:00:00.000000Z", "")
@@ -70,5 +71,5 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "i.db") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(InventoryUnusable, match="newer release"):
+    with pytest.raises(DatabaseTooNew):
         InventoryDb(tmp_path / "i.db")
