@@ -6,10 +6,10 @@ is kept, so that the next run goes on with the same data.
 
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from appliance.credentials import Chance, new_password
 from appliance.sample_share import edit_sample, fill_sample
 from core.durable import make_directories, replace_file
 from core.errors import StagekeeperError, TryLater
+from core.signals import at_ending_signal
 
 ACCOUNT = "admin"
 SHARE = "leeds/documents"
@@ -33,6 +34,10 @@ Say = Callable[[str], None]
 
 class DemoFailed(StagekeeperError):
     """A step of the demo did not do what it should."""
+
+
+class DemoEnded(Exception):
+    """Ctrl-C or SIGTERM came before everything was made."""
 
 
 class PortTaken(TryLater):
@@ -50,6 +55,8 @@ class Demo:
         self.share = self.folder / "documents"
         self.cartridges = self.folder / "cartridges"
         self._children: list[subprocess.Popen[str]] = []
+        self._step: subprocess.Popen[str] | None = None
+        self._ending = threading.Event()
 
     @property
     def url(self) -> str:
@@ -62,7 +69,7 @@ class Demo:
         return (self.folder / "admin-password").read_text().strip()
 
     def begin(self) -> dict[str, Any]:
-        """Make or continue the demo; return what `--json` prints. The appliance serves on return."""
+        """Make or continue the demo; return what `--json` prints, with the appliance serving; `DemoEnded` after `interrupt`."""
         is_new = not (self.folder / "ready").exists()
         self._prepare()
         self._serve()
@@ -75,17 +82,23 @@ class Demo:
         export = msgspec.json.decode((self.folder / "export.json").read_bytes())
         return {"url": self.url, "account": ACCOUNT, "password": self.password, "root": str(self.root), "export": export}
 
-    def protect_until(self, wait: Callable[[], None]) -> None:
-        """Run the agent beside the appliance while `wait` blocks."""
+    def protect(self) -> None:
+        """Run the agent beside the appliance until `interrupt`."""
         self._start(["branch", "run", "--state", str(self.state)])
-        wait()
+        self._ending.wait()
+
+    def interrupt(self) -> None:
+        """End it soon, from any thread: the command that runs is ended, and no other is begun."""
+        self._say("Stopping")
+        self._ending.set()
+        step = self._step
+        if step is not None:
+            step.terminate()
 
     def end(self) -> None:
-        """Stop agent and appliance cleanly; a second Ctrl-C does not cut that short."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        """Stop agent and appliance cleanly."""
         for child in reversed(self._children):
-            child.send_signal(signal.SIGTERM)
+            child.terminate()
             try:
                 child.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -168,10 +181,27 @@ class Demo:
         return msgspec.json.decode(self._command(*words, "--root", str(self.root), "--json"))
 
     def _command(self, *words: str) -> str:
-        return _run([sys.executable, "-m", "appliance", *words])
+        return self._run(["appliance", *words])
 
     def _agent(self, *words: str) -> str:
-        return _run([sys.executable, "-m", "branch", words[0], "--state", str(self.state), *words[1:]])
+        return self._run(["branch", words[0], "--state", str(self.state), *words[1:]])
+
+    def _run(self, words: list[str]) -> str:
+        if self._ending.is_set():
+            raise DemoEnded
+        with subprocess.Popen(
+            [sys.executable, "-m", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as step:
+            self._step = step
+            if self._ending.is_set():  # since it was asked above, and `interrupt` saw no step
+                step.terminate()
+            output, errors = step.communicate()
+        self._step = None
+        if self._ending.is_set():
+            raise DemoEnded
+        if step.returncode:
+            raise DemoFailed(f"{' '.join(words)}: {errors.strip()[-2000:]}", remedy="see the message")
+        return output
 
     def _start(self, words: list[str]) -> "subprocess.Popen[str]":
         """Start a child in a session of its own, so that Ctrl-C reaches it only through `end`."""
@@ -180,36 +210,21 @@ class Demo:
         return child
 
 
-def run_demo(folder: Path, leave: bool, say: Say, show: Callable[[dict[str, Any]], None]) -> None:
-    """Run the demo until Ctrl-C or SIGTERM, or until it is made when `leave` is set."""
+def run_demo(folder: Path, leave: bool, say: Say, show: Callable[[dict[str, Any]], None]) -> bool:
+    """Run the demo until Ctrl-C or SIGTERM, or until it is made when `leave` is set; return whether it was made."""
     demo = Demo(folder, secrets.token_bytes, say)
-    signal.signal(signal.SIGTERM, _interrupt)
     if os.geteuid() != 0:
         say("Not running as root: owners, trusted attributes and device files cannot be given back in restores")
-    try:
-        show(demo.begin())
-        if not leave:
-            demo.protect_until(_wait_for_signal)
-    except KeyboardInterrupt:
-        say("Stopping")
-    finally:
-        demo.end()
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _wait_for_signal() -> None:
-    while True:
-        signal.pause()
-
-
-def _run(words: list[str]) -> str:
-    answer = subprocess.run(words, capture_output=True, text=True, start_new_session=True)
-    if answer.returncode:
-        raise DemoFailed(f"{' '.join(words[2:])}: {answer.stderr.strip()[-2000:]}", remedy="see the message")
-    return answer.stdout
+    with at_ending_signal(demo.interrupt):
+        try:
+            show(demo.begin())
+            if not leave:
+                demo.protect()
+        except DemoEnded:
+            return False
+        finally:
+            demo.end()
+    return True
 
 
 def _free_port() -> int:

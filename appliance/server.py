@@ -5,15 +5,12 @@ Ready means that both listen. SIGTERM or SIGINT ends it: no new connections, ans
 """
 
 import logging
-import os
 import resource
-import signal
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -24,6 +21,7 @@ from appliance.parts import make_parts
 from appliance.settings import Environment, ServerSettings
 from appliance.wiring import Appliance, Certificate, open_appliance
 from core.errors import Refused, TryLater
+from core.signals import at_ending_signal
 
 _LOG = logging.getLogger("stagekeeper.server")
 _CONTROL_THREADS = 8
@@ -73,9 +71,9 @@ def run_service(
 
 def serve(appliance: Appliance, listen: str, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; `announce` is given the address once, when ready. Main thread only."""
-    stopping = threading.Event()
+    ending, stopping = threading.Event(), threading.Event()
     with ExitStack() as stack:
-        wait = _signal_waiter(stack)
+        stack.enter_context(at_ending_signal(ending.set))
         limits = _raise_descriptors(appliance.plumbing.settings.server)
         network = _network_server(appliance, parse_listen(listen), limits, stopping)
         control = _control_server(appliance, limits, stopping)
@@ -87,7 +85,8 @@ def serve(appliance: Appliance, listen: str, announce: Callable[[str], None]) ->
             _start(server, stack)
         stack.callback(stopping.set)  # the first to be called at the end
         announce(_address_of(network))
-        wait()
+        ending.wait()
+        _LOG.info("stopping")
 
 
 def _network_server(
@@ -132,26 +131,6 @@ def _start(server: LimitedServer, stack: ExitStack) -> None:
 def _address_of(server: LimitedServer) -> str:
     host, port = server.bind_addr
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-
-
-def _signal_waiter(stack: ExitStack) -> Callable[[], None]:
-    """Return a call that waits for SIGTERM or SIGINT; a pipe, since a handler may take no lock."""
-    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    os.set_blocking(reader, True)
-    stack.callback(os.close, reader)
-    stack.callback(os.close, writer)
-
-    def wake(number: int, frame: Any) -> None:
-        os.write(writer, b"\0")
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        stack.callback(signal.signal, number, signal.signal(number, wake))
-
-    def wait() -> None:
-        os.read(reader, 1)
-        _LOG.info("stopping")
-
-    return wait
 
 
 def _raise_descriptors(limits: ServerSettings) -> ServerSettings:

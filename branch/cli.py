@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import secrets
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from random import Random
@@ -30,6 +29,7 @@ from core.clock import SystemClock
 from core.durable import OS_FILES, make_directories
 from core.errors import NotFound, Refused, StagekeeperError
 from core.relpath import show_path
+from core.signals import at_ending_signal
 
 _SHARE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -156,15 +156,14 @@ def run(given: _Given, once: bool, timeout_seconds: float) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     settings = read_settings(given.directory)
     running = Agent(given.directory, settings, SystemClock(), OS_FILES, lambda: Random(secrets.randbits(64)))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: running.stopping.set())
-    if not once:
-        running.run()
-        return DONE
-    try:
-        statuses = running.run_once(timeout_seconds)
-    except Interrupted:
-        return INTERRUPTED
+    with at_ending_signal(running.stopping.set):
+        if not once:
+            running.run()
+            return DONE
+        try:
+            statuses = running.run_once(timeout_seconds)
+        except Interrupted:
+            return INTERRUPTED
     _answer_statuses(given, statuses)
     unreadable = any(entry.reason != OTHER_FILE_SYSTEM for status in statuses for entry in status.not_protected)
     return DIFFERENCES if unreadable else DONE

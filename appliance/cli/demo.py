@@ -36,4 +36,6 @@ def demo(call: Call, folder: Path, leave: bool) -> None:
         call.show(answer, for_people)
         sys.stdout.flush()
 
-    load("appliance.demo:run_demo")(folder, leave, tell, show)
+    is_made = load("appliance.demo:run_demo")(folder, leave, tell, show)
+    if leave and not is_made:
+        raise click.Abort

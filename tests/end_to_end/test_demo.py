@@ -31,6 +31,19 @@ def test_the_demo_is_made_then_continued_and_ended(tmp_path: Path) -> None:
     assert sorted(row["action"] for row in schedules) == ["export", "snapshot"]
 
 
+def test_a_demo_that_is_interrupted_in_its_making_leaves_nothing_behind_and_is_made_by_the_next_run(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    process = subprocess.Popen(
+        demo_words(folder, "--exit", "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    until(lambda: (folder / "agent").is_dir(), 60)
+    process.terminate()
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, "") and "\nStopping\n" in errors
+    assert str(folder).encode() not in run(["ps", "-eo", "args"]).out
+    assert run(demo_words(folder, "--exit", "--json"), cwd=tmp_path).json["export"]["verified"] is True
+
+
 def _continue_and_interrupt(folder: Path, elsewhere: Path, password: str) -> None:
     """Without --exit it goes on; two quick Ctrl-C end it cleanly, and nothing stays behind."""
     process = subprocess.Popen(
