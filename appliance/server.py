@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from appliance import control_socket
+from appliance.allocator import share_heaps
 from appliance.connections import LimitedServer, TlsAdapter
 from appliance.gates import network_gate, owner_gate, stopping_gate
 from appliance.parts import make_parts
@@ -63,6 +64,7 @@ def run_service(
     announce: Callable[[str], None],
 ) -> None:
     """Open the appliance at `path` and serve it; without `listen` where its settings say, without files its own certificate."""
+    share_heaps()
     certificate = Certificate(*certificate_and_key) if certificate_and_key else None
     with ExitStack() as stack:
         appliance = open_appliance(path, environment, make_parts, stack, certificate=certificate)

@@ -9,6 +9,7 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from bench.corpus import SCALES, build_corpus, change_corpus
 from bench.measure import Measured, drop_caches
@@ -31,10 +32,10 @@ def main() -> None:
         figures = _run(Path(name), options.scale, options.runs)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
-    _print(figures)
+    sys.stdout.write(table(figures))
 
 
-def _run(work: Path, scale: str, runs: int) -> dict[str, object]:
+def _run(work: Path, scale: str, runs: int) -> dict[str, Any]:
     original = work / "original"
     files, size = build_corpus(original, SCALES[scale])
     results: dict[str, dict[str, list[float]]] = {}
@@ -86,19 +87,23 @@ def _compare(source: Path, restored: Path) -> None:
             raise SystemExit(f"{other} was not restored as it was")
 
 
-def _print(figures: dict[str, object]) -> None:
-    results: dict[str, dict[str, list[float]]] = figures["results"]  # type: ignore[assignment]
-    megabytes = int(str(figures["bytes"])) / 1e6
-    print(f"{figures['files']} files, {megabytes:.0f} MB, {figures['cpus']} CPUs, median of {figures['runs']}")
+def table(figures: dict[str, Any]) -> str:
+    """Return a run's figures as they stand in docs/benchmarks.md: medians, and our ratio to restic and borg."""
+    results: dict[str, dict[str, list[float]]] = figures["results"]
+    megabytes = figures["bytes"] / 1e6
     names = list(results)
-    keys = list(results["stagekeeper"])
-    print("| | " + " | ".join(names) + " | ours ÷ restic | ours ÷ borg |")
-    print("|---|" + "---|" * (len(names) + 2))
-    for key in keys:
+    lines = [
+        f"{figures['files']} files, {megabytes:.0f} MB, {figures['cpus']} CPUs, median of {figures['runs']}",
+        "",
+        "| | " + " | ".join(names) + " | ours ÷ restic | ours ÷ borg |",
+        "|---|" + "---|" * (len(names) + 2),
+    ]
+    for key in results["stagekeeper"]:
         medians = {name: statistics.median(results[name][key]) for name in names if key in results[name]}
         cells = [f"{medians[name]:.1f}" if name in medians else "" for name in names]
         ratios = [f"{medians['stagekeeper'] / medians[peer]:.2f}" if medians.get(peer) else "" for peer in ("restic", "borg")]
-        print(f"| {key} | " + " | ".join([*cells, *ratios]) + " |")
+        lines.append(f"| {key} | " + " | ".join([*cells, *ratios]) + " |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the documents say can be done, can be done: commands exist, linked files exist, tables of the interface hold."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 import branch.cli
 from appliance.cli.main import stagekeeper
+from bench.__main__ import table
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -47,6 +49,14 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
         r"`((?:core|staging|branch|snapshots|tapeexport|web|appliance|tests|docs|bench|deploy)/[\w./-]+)`", document.read_text()
     ):
         assert (ROOT / name).exists(), name
+
+
+def test_the_benchmarks_show_what_was_measured() -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    runs = sorted((ROOT / "docs" / "measured").glob("*.json"))
+    assert runs
+    for run in runs:
+        assert table(json.loads(run.read_text())) in text, run.name
 
 
 def test_the_readme_tells_how_to_run_and_to_test() -> None:
