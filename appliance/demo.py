@@ -6,6 +6,7 @@ is kept, so that the next run goes on with the same data.
 
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,13 +19,14 @@ import msgspec
 
 from appliance.credentials import Chance, new_password
 from appliance.sample_share import edit_sample, fill_sample
-from core.durable import make_directories, replace_file
+from core.durable import make_directories, remove_file, replace_file
 from core.errors import StagekeeperError, TryLater
 from core.signals import at_ending_signal
 
 ACCOUNT = "admin"
 SHARE = "leeds/documents"
 _BRANCH, _NAME = SHARE.split("/")
+_MAKING = "making"  # stands in the folder until the agent is enrolled
 _PREFERRED_PORT = 8443
 _ROUNDS = ("07:00", "12:00", "17:30")
 _STOP_SECONDS = 30
@@ -109,12 +111,18 @@ class Demo:
     def _prepare(self) -> None:
         for folder in (self.folder, self.share, self.cartridges):
             make_directories(folder)
+        if (self.folder / _MAKING).exists():  # ended between the appliance and its enrolled agent, which know no way back
+            self._say("The last run was ended before its agent was enrolled: beginning anew")
+            for half_made in (self.root, self.state):
+                shutil.rmtree(half_made, ignore_errors=True)
         if not (self.folder / "admin-password").exists():
             replace_file(self.folder / "admin-password", (new_password(self._chance) + "\n").encode())
         if not (self.folder / "port").exists():
             replace_file(self.folder / "port", f"{_free_port()}\n".encode())
         if not (self.root / "store-id").exists():
             self._say("Making the appliance: certificate, databases, account")
+            if not self.root.exists():  # else it is not the demo's, and `init` says so
+                replace_file(self.folder / _MAKING, b"")
             password_file = str(self.folder / "admin-password")
             self._command("init", str(self.root), "--admin-password-file", password_file, "--hostname", "localhost")
         if not (self.folder / "sampled").exists():
@@ -136,7 +144,7 @@ class Demo:
             raise DemoFailed(f"the appliance did not start: {line.strip() or 'see above'}", remedy="see the message above")
 
     def _first_run(self) -> None:
-        if not (self.state / "state.db").exists() or not self._shares():
+        if (self.folder / _MAKING).exists():
             self._enrol()
         self._say("Laying the first copy of the share")
         self._look()
@@ -151,11 +159,10 @@ class Demo:
         replace_file(self.folder / "ready", b"")
 
     def _enrol(self) -> None:
-        known = {row["name"] for row in self._on_root("branch", "list")["branches"]}
-        name = _BRANCH if _BRANCH not in known else f"{_BRANCH}-{self._chance(3).hex()}"
-        code = self._on_root("branch", "add", name)["code"]
+        code = self._on_root("branch", "add", _BRANCH)["code"]
         self._agent("enroll", self.url, code)
         self._agent("protect", str(self.share), "--as", _NAME)
+        remove_file(self.folder / _MAKING)
 
     def _half_day(self, number: int, label: str) -> None:
         done = edit_sample(self.share, number)
@@ -170,9 +177,6 @@ class Demo:
 
     def _rounds_so_far(self) -> int:
         return len(self._on_root("snapshot", "list", SHARE)["snapshots"])
-
-    def _shares(self) -> list[Any]:
-        return list(self._on_root("share", "list")["shares"])
 
     def _look(self) -> None:
         self._agent("run", "--once", "--timeout", "300")

@@ -4,7 +4,11 @@ import json
 import os
 import signal
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.end_to_end.rig import BIN, run, until
 
@@ -33,15 +37,40 @@ def test_the_demo_is_made_then_continued_and_ended(tmp_path: Path) -> None:
 
 def test_a_demo_that_is_interrupted_in_its_making_leaves_nothing_behind_and_is_made_by_the_next_run(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    process = subprocess.Popen(
-        demo_words(folder, "--exit", "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
-    )
-    until(lambda: (folder / "agent").is_dir(), 60)
+    assert _interrupt_when(folder, lambda: (folder / "agent").is_dir()) == 130
+    assert run(demo_words(folder, "--exit", "--json"), cwd=tmp_path).json["export"]["verified"] is True
+
+
+@pytest.mark.long
+def test_a_demo_may_be_interrupted_at_any_moment(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    codes = []
+    while 0 not in codes:
+        due = time.monotonic() + 0.7 * (len(codes) + 1)
+        codes.append(_interrupt_when(folder, lambda due=due: time.monotonic() > due))
+    assert set(codes) <= {0, 130, -signal.SIGTERM} and codes.count(130) > 5
+    assert run(demo_words(folder, "--exit", "--json"), cwd=tmp_path).json["export"]["verified"] is True
+
+
+def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path: Path) -> None:
+    mine = tmp_path / "demo" / "appliance" / "mine"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    for _ in range(2):
+        assert run(demo_words(tmp_path / "demo", "--exit"), check=False, cwd=tmp_path).code != 0
+    assert mine.read_text() == "mine"
+
+
+def _interrupt_when(folder: Path, condition: Callable[[], bool]) -> int:
+    words = demo_words(folder, "--exit", "--json")
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until(lambda: process.poll() is not None or condition(), 60)
     process.terminate()
     output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output) == (130, "") and "\nStopping\n" in errors
+    if process.returncode == 130:
+        assert output == "" and "Stopping\n" in errors
     assert str(folder).encode() not in run(["ps", "-eo", "args"]).out
-    assert run(demo_words(folder, "--exit", "--json"), cwd=tmp_path).json["export"]["verified"] is True
+    return process.returncode
 
 
 def _continue_and_interrupt(folder: Path, elsewhere: Path, password: str) -> None:
