@@ -77,7 +77,7 @@ def _cut(blocks: Iterable[bytes], sink: ChunkSink, old_list: bytes) -> tuple[Con
             sink.chunk(digest, run, ZERO_DIGEST)
         elif not old.holds(digest):
             sink.chunk(digest, bytes(run), old.replaced())  # copied: a view would keep its whole block in memory
-    content, nodes = build_recipe(pieces)
+    content, nodes = build_recipe(pieces, old.pieces if old is not None else ())
     if nodes:
         sink.nodes(nodes)
         return content, encode_pieces(pieces)

@@ -23,11 +23,11 @@ class OldPieces:
 
     def __init__(self, encoded: bytes) -> None:
         """Read a list kept by `encode_pieces`."""
-        self._digests = [digest for _, digest in _PIECE.iter_unpack(encoded)]
-        self._places = {digest: place for place, digest in enumerate(self._digests)}
+        self.pieces = [Piece(length, Digest(digest)) for length, digest in _PIECE.iter_unpack(encoded)]
+        self._places = {piece.digest: place for place, piece in enumerate(self.pieces)}
         self._next = 0
 
-    def holds(self, digest: bytes) -> bool:
+    def holds(self, digest: Digest) -> bool:
         """Tell whether the new content's next chunk was in the old one, and go on behind it."""
         place = self._places.get(digest)
         if place is None:
@@ -37,8 +37,7 @@ class OldPieces:
 
     def replaced(self) -> Digest:
         """Return the old chunk in whose place the new content's next, unknown one stands; zeros when there is none."""
-        if self._next >= len(self._digests):
+        if self._next >= len(self.pieces):
             return ZERO_DIGEST
-        digest = self._digests[self._next]
         self._next += 1
-        return Digest(digest)
+        return self.pieces[self._next - 1].digest

@@ -1,22 +1,25 @@
 """The content-addressed store: puts chunks into packs and gives them back checked.
 
 Order of a put: records appended → pack synced → index committed → return. A crash in between leaves records that the next
-open indexes. A read is always compared with its address: wrong bytes are never given out.
+open indexes. A chunk that replaces another is kept as a delta when that is worth it. A read is always compared with its
+address: wrong bytes are never given out.
 """
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from core.digest import Digest
+from core.digest import ZERO_DIGEST, Digest
 from core.durable import OS_FILES, FileLayer
 from core.errors import Damaged
+from snapshots.delta import Base, pack_deltas, unpack_delta
 from snapshots.index_db import ChunkIndex
-from snapshots.pack_format import Location, TrailerEntry, domain_key
+from snapshots.pack_format import Location, PackDamaged, StoredChunk, TrailerEntry, domain_key, whole
 from snapshots.packs import PackDirectory
 from staging.changes import MAX_SIZE
-from staging.chunk_format import ChunkDamaged, ChunkKind, PackedChunk, checked_bytes
+from staging.chunk_format import ChunkDamaged, ChunkKind, PackedChunk, address_of, checked_bytes, unpack_chunk
 from staging.receiver import ChunkMissing, Key
 from staging.recipe_format import RecipeDamaged, decode_node
 
@@ -103,13 +106,13 @@ class ChunkStore:
     def sizes(self, keys: Iterable[Key]) -> dict[Key, int]:
         """Return the length of each data chunk, or of everything below a recipe node; raise `ChunkLost`."""
         asked = list(keys)
-        lengths = self._index.known({digest for kind, digest in asked if kind is ChunkKind.DATA})
+        located = self._index.locations({digest for kind, digest in asked if kind is ChunkKind.DATA})
         found: dict[Key, int] = {}
         for kind, digest in asked:
             if kind is ChunkKind.NODE:
                 found[kind, digest] = self._spans.of(digest)[1]
-            elif digest in lengths:
-                found[kind, digest] = lengths[digest]
+            elif digest in located:
+                found[kind, digest] = located[digest].size
             else:
                 raise ChunkLost(f"chunk {digest.hex()} is not in the store", digest)
         return found
@@ -121,18 +124,17 @@ class ChunkStore:
 
     def read(self, kind: ChunkKind, digest: Digest) -> bytes | memoryview:
         """Return a chunk's checked bytes; raise `ChunkLost`."""
-        location = self._index.locations((digest,)).get(digest)
-        if location is None:
-            raise ChunkLost(f"chunk {digest.hex()} is not in the store", digest)
-        return self._read_at(location, kind, digest)
+        return self._read(kind, digest, {})
 
     def readable_data(self, digests: Iterable[Digest]) -> dict[Digest, bytes | memoryview]:
         """Return the checked bytes of those data chunks that can be read, which are read in the order of the packs."""
         found: dict[Digest, bytes | memoryview] = {}
-        located = self._index.locations(set(digests))
-        for digest, location in sorted(located.items(), key=lambda item: (item[1].pack, item[1].offset)):
+        asked = self._index.locations(set(digests))
+        bases = {location.base for location in asked.values() if location.base is not None}
+        located = asked | self._index.locations(bases - asked.keys())
+        for digest, location in sorted(asked.items(), key=lambda item: (item[1].pack, item[1].offset)):
             with contextlib.suppress(ChunkLost):
-                found[digest] = self._read_at(location, ChunkKind.DATA, digest)
+                found[digest] = self._read_at(location, ChunkKind.DATA, digest, located)
         return found
 
     def node(self, digest: Digest) -> bytes | memoryview:
@@ -147,17 +149,39 @@ class ChunkStore:
         """Return (chunks, packs)."""
         return self._index.counts()
 
-    def _read_at(self, location: Location, kind: ChunkKind, digest: Digest) -> bytes | memoryview:
+    def _read(self, kind: ChunkKind, digest: Digest, located: dict[Digest, Location]) -> bytes | memoryview:
+        location = located.get(digest) or self._index.locations((digest,)).get(digest)
+        if location is None:
+            raise ChunkLost(f"chunk {digest.hex()} is not in the store", digest)
+        return self._read_at(location, kind, digest, located)
+
+    def _read_at(
+        self, location: Location, kind: ChunkKind, digest: Digest, located: dict[Digest, Location]
+    ) -> bytes | memoryview:
+        """Return the checked bytes of the record at a location; `located` spares looking its base up."""
+        base = self._read_base(location.base, kind, digest, located) if location.base is not None else None
         try:
-            record = self._packs.read(location)
-            if record.chunk.digest != digest or record.chunk.kind != kind:
-                raise ChunkLost(f"pack {location.pack} holds another chunk at {location.offset} than {digest.hex()}", digest)
-            return checked_bytes(record.chunk)
+            chunk = self._packs.read(location).chunk
+            if (chunk.digest, chunk.kind, chunk.base) != (digest, kind, location.base):
+                raise PackDamaged(f"another chunk stands there than {digest.hex()}")
+            if base is not None:
+                data: bytes | memoryview = unpack_delta(chunk, base)
+            else:
+                data = unpack_chunk(chunk.form, chunk.size, chunk.packed)
+            if address_of(kind, data) != digest:
+                raise PackDamaged("its bytes do not have its digest")
+            return data
         except (ChunkDamaged, Damaged) as error:
             self._lost.add(digest)  # from now on `missing` asks for it, and what comes takes the place of the bad record
             raise ChunkLost(
                 f"chunk {digest.hex()} in pack {location.pack} at {location.offset}: {error.message}", digest
             ) from error
+
+    def _read_base(self, base: Digest, kind: ChunkKind, digest: Digest, located: dict[Digest, Location]) -> bytes | memoryview:
+        try:
+            return self._read(kind, base, located)
+        except ChunkLost as error:
+            raise ChunkLost(f"chunk {digest.hex()} is a delta on another: {error.message}", digest) from error
 
     def truncate_logs(self) -> None:
         """Write the index's WAL back and cut it."""
@@ -198,7 +222,7 @@ class ChunkStore:
             )
         below: dict[Digest, int] = {}
         for child, length in named.items():
-            found = earlier.get(child) or ((DATA_LEVEL, stored[child], 1) if level == 0 else self._spans.of(child))
+            found = earlier.get(child) or ((DATA_LEVEL, stored[child].size, 1) if level == 0 else self._spans.of(child))
             if found[:2] != (level - 1, length):
                 raise ChunkDamaged(
                     f"recipe node {digest.hex()} gives {child.hex()} a wrong length or level", remedy="send it again"
@@ -210,21 +234,59 @@ class ChunkStore:
         return span
 
     def _keep(self, key: bytes, chunks: dict[Key, PackedChunk]) -> None:
+        deltas = self._deltas(key, chunks)
         with self._lock:
-            known = self._sound({digest for _, digest in chunks})
-            new = [chunk for (_, digest), chunk in chunks.items() if digest not in known]
+            stored = self._index.locations({digest for _, digest in chunks})
+            new = [chunk for (_, digest), chunk in chunks.items() if not self._is_sound(digest, stored.get(digest))]
             entries: list[TrailerEntry] = []
             if new:
-                entries = self._packs.append(new, key)
+                whole_ones = stored.keys() | self._index.delta_bytes(deltas)  # heals, or is a base: stored whole
+                entries = self._packs.append([self._form(chunk, deltas, whole_ones) for chunk in new], key)
                 self._packs.sync()
-            healed = {entry.digest for entry in entries} & self._lost
+            healed = {entry.digest for entry in entries} & stored.keys()
             self._index.add(entries, [(key, kind, digest) for kind, digest in chunks], _ends(entries), healed)
             self._lost -= healed
 
-    def _sound(self, digests: set[Digest]) -> dict[Digest, int]:
-        """Return those of the digests that are stored and not known to be damaged, with the length of each."""
-        stored = self._index.known(digests)
-        return {digest: size for digest, size in stored.items() if digest not in self._lost}
+    def _form(self, chunk: PackedChunk, deltas: dict[Digest, StoredChunk], whole_ones: set[Digest]) -> StoredChunk:
+        delta = deltas.get(chunk.digest)
+        if delta is None or chunk.digest in whole_ones or delta.base in self._lost:
+            return whole(chunk)
+        return delta
+
+    def _deltas(self, key: bytes, chunks: dict[Key, PackedChunk]) -> dict[Digest, StoredChunk]:
+        """Return those of the chunks that are much smaller as deltas on what the domain holds in their place."""
+        found: dict[Digest, StoredChunk] = {}
+        for kind in ChunkKind:
+            wanted = [chunk for chunk in chunks.values() if chunk.kind is kind and chunk.replaces != ZERO_DIGEST]
+            if wanted:
+                stored = self._sound(chunk.digest for chunk in wanted)
+                new = [chunk for chunk in wanted if chunk.digest not in stored]
+                bases = self._bases(self._index.held(key, kind, {chunk.replaces for chunk in new}))
+                found |= pack_deltas(new, bases, functools.partial(self._base_or_none, kind))
+        return found
+
+    def _bases(self, replaced: set[Digest]) -> dict[Digest, Base]:
+        """Return for replaced chunks what may be their successors' base: they themselves, or what they are deltas on."""
+        located = self._sound(replaced)
+        bases = {location.base or digest for digest, location in located.items()}
+        whole_ones = located | self._sound(bases - located.keys())
+        taken = self._index.delta_bytes(bases)
+        known = {digest: Base(digest, whole_ones[digest].stored_bytes, taken.get(digest, 0)) for digest in bases}
+        return {digest: known[location.base or digest] for digest, location in located.items()}
+
+    def _base_or_none(self, kind: ChunkKind, digest: Digest) -> bytes | memoryview | None:
+        try:
+            return self.read(kind, digest)
+        except ChunkLost:
+            return None
+
+    def _sound(self, digests: Iterable[Digest]) -> dict[Digest, Location]:
+        """Return where those of the digests stand that are stored and not known to be damaged."""
+        located = self._index.locations(set(digests))
+        return {digest: location for digest, location in located.items() if self._is_sound(digest, location)}
+
+    def _is_sound(self, digest: Digest, location: Location | None) -> bool:
+        return location is not None and digest not in self._lost and location.base not in self._lost
 
     def _recover(self) -> None:
         """Index what stands behind the last commit: in the newest pack that the index knows, and in those after it."""
@@ -237,7 +299,7 @@ class ChunkStore:
             entries = self._packs.entries_from(number, indexed.get(number, 0))
             if entries:
                 held = [(entry.domain, entry.kind, entry.digest) for entry in entries]
-                self._index.add(entries, held, _ends(entries), set())
+                self._index.add_found(entries, held, _ends(entries))
 
 
 def _ends(entries: list[TrailerEntry]) -> dict[int, int]:

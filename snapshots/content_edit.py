@@ -69,7 +69,7 @@ def apply_edits(content: ContentRef, edits: Edits, fetch_data: Fetch, fetch_node
     old = list(read_pieces(content, fetch_node))
     editor = _Editor(old, edits, fetch_data)
     pieces = list(editor.pieces())
-    edited, nodes = build_recipe(_joined_holes(pieces))
+    edited, nodes = build_recipe(_joined_holes(pieces), old)
     return edited, [*editor.chunks, *nodes]
 
 
@@ -115,7 +115,7 @@ class _Editor:
                 piece = Piece(run, ZERO_DIGEST)
             else:
                 address = address_of(ChunkKind.DATA, run)
-                self.chunks.append(pack_chunk(ChunkKind.DATA, bytes(run), address))
+                self.chunks.append(pack_chunk(ChunkKind.DATA, bytes(run), address, self._digest_at(position)))
                 piece = Piece(len(run), address)
             position += piece.length
             yield piece, position
@@ -124,6 +124,11 @@ class _Editor:
                 if further is None:
                     return
                 end = further
+
+    def _digest_at(self, position: int) -> Digest:
+        """Return the old chunk at a place; zeros for a hole or behind the end."""
+        index = bisect_right(self._starts, position) - 1
+        return self._old[index].digest if index >= 0 and position < self._old_size else ZERO_DIGEST
 
     def _may_stop(self, position: int) -> bool:
         if position not in self._boundaries or position >= self._edits.kept:

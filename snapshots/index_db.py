@@ -27,6 +27,11 @@ def _create(database: Database) -> None:
         database.conn.execute(statement)
 
 
+def _add_bases(database: Database) -> None:
+    database.conn.execute("ALTER TABLE chunk ADD COLUMN base BLOB")
+    database.conn.execute("CREATE INDEX chunk_of_base ON chunk (base) WHERE base IS NOT NULL")
+
+
 Held = tuple[bytes, int, Digest]
 """(domain, kind, digest)"""
 
@@ -43,7 +48,7 @@ class ChunkIndex:
         """Open or make the index."""
         self._path = path
         self._database = open_database(path, synchronous="NORMAL", cache_kib=32_768)
-        migrate(self._database, [_create])
+        migrate(self._database, [_create, _add_bases])
         self._readers = ReaderPool(path, synchronous="NORMAL", cache_kib=4096)
 
     def locations(self, digests: Iterable[Digest]) -> dict[Digest, Location]:
@@ -52,18 +57,18 @@ class ChunkIndex:
         for part in _parts(digests):
             marks = ",".join("?" * len(part))
             rows = self._readers.query(
-                f"SELECT digest, pack, offset, stored_bytes, size FROM chunk WHERE digest IN ({marks})", part
+                f"SELECT digest, pack, offset, stored_bytes, size, base FROM chunk WHERE digest IN ({marks})", part
             )
             found.update((Digest(row[0]), Location(*row[1:])) for row in rows)
         return found
 
-    def known(self, digests: Iterable[Digest]) -> dict[Digest, int]:
-        """Return those of the digests that are stored, with the length of each."""
+    def delta_bytes(self, bases: Iterable[Digest]) -> dict[Digest, int]:
+        """Return how many bytes the deltas on each of the bases take; a base without any is left out."""
         found: dict[Digest, int] = {}
-        for part in _parts(digests):
+        for part in _parts(bases):
             marks = ",".join("?" * len(part))
-            rows = self._readers.query(f"SELECT digest, size FROM chunk WHERE digest IN ({marks})", part)
-            found.update((Digest(digest), size) for digest, size in rows)
+            rows = self._readers.query(f"SELECT base, sum(stored_bytes) FROM chunk WHERE base IN ({marks}) GROUP BY base", part)
+            found.update((Digest(base), total) for base, total in rows)
         return found
 
     def held(self, domain: bytes, kind: int, digests: Iterable[Digest]) -> set[Digest]:
@@ -84,19 +89,29 @@ class ChunkIndex:
         """
         with transaction(self._database.conn):
             self._database.conn.executemany("DELETE FROM chunk WHERE digest=?", [(digest,) for digest in healed])
-            self._database.conn.executemany(
-                "INSERT OR IGNORE INTO chunk VALUES (?,?,?,?,?)",
-                [(e.digest, e.location.pack, e.location.offset, e.location.stored_bytes, e.location.size) for e in entries],
-            )
-            self._database.conn.executemany(
-                "INSERT OR IGNORE INTO held VALUES (?,?)",
-                [(domain, held_key(kind, digest)) for domain, kind, digest in held],
-            )
-            self._database.conn.executemany(
-                "INSERT INTO pack VALUES (?,?) ON CONFLICT (number)"
-                " DO UPDATE SET indexed_bytes=max(indexed_bytes, excluded.indexed_bytes)",
-                list(indexed.items()),
-            )
+            self._add("INSERT OR IGNORE INTO chunk VALUES (?,?,?,?,?,?)", entries, held, indexed)
+
+    def add_found(self, entries: list[TrailerEntry], held: Iterable[Held], indexed: dict[int, int]) -> None:
+        """Insert what was found in packs, in their order. Whole records come before deltas, later before earlier: they healed."""
+        with transaction(self._database.conn):
+            self._add(
+                "INSERT INTO chunk VALUES (?,?,?,?,?,?) ON CONFLICT (digest) DO UPDATE SET pack=excluded.pack,"
+                " offset=excluded.offset, stored_bytes=excluded.stored_bytes, size=excluded.size, base=excluded.base"
+                " WHERE excluded.base IS NULL OR chunk.base IS NOT NULL",
+                entries, held, indexed,
+            )  # fmt: skip
+
+    def _add(self, insert: str, entries: list[TrailerEntry], held: Iterable[Held], indexed: dict[int, int]) -> None:
+        connection = self._database.conn
+        connection.executemany(insert, [(e.digest, *_columns(e.location)) for e in entries])
+        connection.executemany(
+            "INSERT OR IGNORE INTO held VALUES (?,?)", [(domain, held_key(kind, digest)) for domain, kind, digest in held]
+        )
+        connection.executemany(
+            "INSERT INTO pack VALUES (?,?) ON CONFLICT (number) DO UPDATE SET"
+            " indexed_bytes=max(indexed_bytes, excluded.indexed_bytes)",
+            list(indexed.items()),
+        )
 
     def indexed_bytes(self) -> dict[int, int]:
         """Return how far each pack is indexed."""
@@ -115,6 +130,10 @@ class ChunkIndex:
         """Close all connections."""
         self._database.conn.close()
         self._readers.close()
+
+
+def _columns(location: Location) -> tuple[int, int, int, int, Digest | None]:
+    return location.pack, location.offset, location.stored_bytes, location.size, location.base
 
 
 def _parts(digests: Iterable[Digest]) -> Iterator[list[Digest]]:

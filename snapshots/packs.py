@@ -13,11 +13,10 @@ from pathlib import Path
 from core.durable import OS_FILES, AppendFile, FileLayer, make_directories
 from core.framing import HEADER_BYTES, Record, next_record, read_record, read_records, record_parts
 from snapshots import pack_format as fmt
-from snapshots.pack_format import Location, PackDamaged, PackedRecord, TrailerEntry
-from staging.chunk_format import PackedChunk
+from snapshots.pack_format import Location, PackDamaged, PackedRecord, StoredChunk, TrailerEntry
 
 PACK_BYTES = 64 * 1024 * 1024  # a pack is the unit of repacking and of copying to other storage
-MAX_ENTRIES = 500_000  # of tiny chunks: the trailer (60 bytes each) must stay below a record's limit
+MAX_ENTRIES = 500_000  # of tiny chunks: the trailer (92 bytes each) must stay below a record's limit
 _OPEN_READERS = 64
 
 
@@ -44,7 +43,7 @@ class PackDirectory:
         return sorted(int(path.stem, 16) for path in self._directory.glob("??/*.skp"))
 
     def recover(self, indexed_bytes: int) -> None:
-        """Take up the newest pack: cut a torn tail, continue it unless it is sealed or damaged.
+        """Take up the newest pack: cut a torn tail, continue it unless it is sealed, damaged or of an older format.
 
         Nothing is cut below `indexed_bytes`, nor before a record that checks: that was durable, so it is damage, and
         the pack is left as it is (its other records stay readable); the next chunk begins a new one.
@@ -52,9 +51,9 @@ class PackDirectory:
         if self.number == 0 or self.is_sealed(self.number):
             return
         file = AppendFile(self.path(self.number), self._files)
-        records, end = self._scan(self.number)
+        records, end, version = self._scan(self.number)
         whole = sum(record.end - record.offset for record in records)
-        if whole < end or end < indexed_bytes:
+        if whole < end or end < indexed_bytes or version != fmt.VERSION:
             file.close()
             return
         if end < file.size:
@@ -74,7 +73,7 @@ class PackDirectory:
             record = read_record(file, max(size - fmt.FOOTER_RECORD_BYTES, 0))
         return record is not None and record.type == fmt.FOOTER and record.end == size
 
-    def append(self, chunks: list[PackedChunk], domain: bytes) -> list[TrailerEntry]:
+    def append(self, chunks: list[StoredChunk], domain: bytes) -> list[TrailerEntry]:
         """Append chunk records and return where they stand; not durable before `sync`."""
         placed: list[TrailerEntry] = []
         for batch in _batches(chunks):
@@ -83,7 +82,7 @@ class PackDirectory:
             buffers: list[bytes | memoryview] = []
             for chunk in batch:
                 parts = fmt.chunk_record(chunk, domain)
-                location = Location(self.number, offset, len(chunk.data), chunk.size)
+                location = Location(self.number, offset, len(chunk.packed), chunk.size, chunk.base)
                 placed.append(TrailerEntry(location, chunk.kind, domain, chunk.digest))
                 offset += sum(len(part) for part in parts)
                 buffers += parts
@@ -109,11 +108,11 @@ class PackDirectory:
 
     def entries_from(self, number: int, offset: int) -> list[TrailerEntry]:
         """Return the chunks of a pack whose records begin at `offset` or behind; damaged records are left out."""
-        records, _ = self._scan(number, offset)
+        records, _, version = self._scan(number, offset)
         found = {record.offset: _trailer_entry(number, record) for record in records if record.type == fmt.CHUNK}
         for record in records:
             if record.type == fmt.TRAILER:  # knows also the chunks whose records do not check any more
-                for entry in fmt.decode_trailer(record.payload, number):
+                for entry in fmt.decode_trailer(record.payload, number, version):
                     if entry.location.offset >= offset:
                         found.setdefault(entry.location.offset, entry)
         return [found[place] for place in sorted(found)]
@@ -127,14 +126,18 @@ class PackDirectory:
                 os.close(descriptor)
             self._readers.clear()
 
-    def _scan(self, number: int, offset: int = 0) -> tuple[list[Record], int]:
-        """Return the records from an offset on that check, and where the last of them ends; steps over bad ones."""
+    def _scan(self, number: int, offset: int = 0) -> tuple[list[Record], int, int]:
+        """Return the records from an offset on that check, where the last of them ends, and the pack's version.
+
+        Bad records are stepped over; a pack whose head was not written whole is of the present version.
+        """
         found: list[Record] = []
+        version = fmt.VERSION
         with self.path(number).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = read_record(file, 0)
             if head is not None:
-                fmt.check_head(head.payload, self._store_id, number)
+                version = fmt.check_head(head.payload, self._store_id, number)
             end = offset
             while end < size:
                 for record in read_records(file, end):
@@ -145,7 +148,7 @@ class PackDirectory:
                     break
                 found.append(following)
                 end = following.end
-        return found, (found[-1].end if found else offset)
+        return found, (found[-1].end if found else offset), version
 
     def _head(self, number: int) -> list[bytes | memoryview]:
         return record_parts(fmt.HEAD, fmt.encode_head(self._store_id, number))
@@ -186,16 +189,16 @@ class PackDirectory:
 
 def _trailer_entry(number: int, record: Record) -> TrailerEntry:
     packed = fmt.decode_chunk(record.payload)
-    location = Location(number, record.offset, len(packed.chunk.data), packed.chunk.size)
+    location = Location(number, record.offset, len(packed.chunk.packed), packed.chunk.size, packed.chunk.base)
     return TrailerEntry(location, packed.chunk.kind, packed.domain, packed.chunk.digest)
 
 
-def _batches(chunks: list[PackedChunk]) -> Iterator[list[PackedChunk]]:
-    batch: list[PackedChunk] = []
+def _batches(chunks: list[StoredChunk]) -> Iterator[list[StoredChunk]]:
+    batch: list[StoredChunk] = []
     size = 0
     for chunk in chunks:
         batch.append(chunk)
-        size += len(chunk.data)
+        size += len(chunk.packed)
         if size >= PACK_BYTES // 4:
             yield batch
             batch, size = [], 0

@@ -7,6 +7,7 @@ that a change in a large file makes a few new nodes.
 """
 
 import struct
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -63,26 +64,73 @@ def decode_node(data: bytes | memoryview) -> tuple[int, list[Piece]]:
     return level, [Piece(length, Digest(digest)) for length, digest in _ENTRY.iter_unpack(memoryview(data)[_HEAD.size :])]
 
 
-def build_recipe(pieces: Iterable[Piece]) -> tuple[ContentRef, list[PackedChunk]]:
-    """Return the content that these pieces make, and the nodes to store (lower levels first)."""
-    entries = [piece for piece in pieces if piece.length]
+def build_recipe(pieces: Iterable[Piece], replaced: Iterable[Piece] = ()) -> tuple[ContentRef, list[PackedChunk]]:
+    """Return the content that these pieces make, and the nodes to store (lower levels first).
+
+    `replaced` are the pieces of the content that this one replaces: each node names the one that stood in its place.
+    """
+    entries = _entries(pieces)
     size = sum(piece.length for piece in entries)
     if not entries:
         return None, []
     if len(entries) == 1 and not entries[0].is_hole:
         return Chunk(entries[0].digest, size), []
+    before = _NodesBefore(replaced)
     nodes: list[PackedChunk] = []
+    top = ZERO_DIGEST
+    for node in _tree(entries):
+        top = node.address
+        nodes.append(pack_chunk(ChunkKind.NODE, node.data, node.address, before.in_place_of(node)))
+    return Recipe(top, size), nodes
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    level: int
+    start: int
+    data: bytes
+    address: Digest
+
+
+def _tree(entries: list[Piece]) -> Iterator[_Node]:
+    """Yield the nodes of a recipe, lower levels first, the top last."""
     level = 0
     while True:
         above: list[Piece] = []
+        start = 0
         for group in _cut(entries):
             data = encode_node(level, group)
-            address = address_of(ChunkKind.NODE, data)
-            nodes.append(pack_chunk(ChunkKind.NODE, data, address))
-            above.append(Piece(sum(piece.length for piece in group), address))
+            node = _Node(level, start, data, address_of(ChunkKind.NODE, data))
+            yield node
+            above.append(Piece(sum(piece.length for piece in group), node.address))
+            start += above[-1].length
         if len(above) == 1:
-            return Recipe(above[0].digest, size), nodes
+            return
         entries, level = above, level + 1
+
+
+class _NodesBefore:
+    """The nodes of the content before, by level and place."""
+
+    def __init__(self, pieces: Iterable[Piece]) -> None:
+        self._starts: dict[int, list[int]] = {}
+        self._addresses: dict[int, list[Digest]] = {}
+        entries = _entries(pieces)
+        for node in _tree(entries) if len(entries) > 1 else ():
+            self._starts.setdefault(node.level, []).append(node.start)
+            self._addresses.setdefault(node.level, []).append(node.address)
+
+    def in_place_of(self, node: _Node) -> Digest:
+        """Return the node of the same level that stood where this one begins; zeros when there is none or it is the same."""
+        starts = self._starts.get(node.level)
+        if not starts:
+            return ZERO_DIGEST
+        found = self._addresses[node.level][bisect_right(starts, node.start) - 1]
+        return found if found != node.address else ZERO_DIGEST
+
+
+def _entries(pieces: Iterable[Piece]) -> list[Piece]:
+    return [piece for piece in pieces if piece.length]
 
 
 def read_pieces(content: ContentRef, fetch_node: Callable[[Digest], bytes | memoryview]) -> Iterator[Piece]:

@@ -52,6 +52,7 @@ def test_journal_head() -> None:
 def test_pack_head() -> None:
     head = pack_format.encode_head(SIXTEEN, 7)
     assert head == golden("pack.md")
-    pack_format.check_head(head, SIXTEEN, 7)
+    assert pack_format.check_head(head, SIXTEEN, 7) == 2
+    assert pack_format.check_head(head[:4] + b"\1" + head[5:], SIXTEEN, 7) == 1
     with pytest.raises(pack_format.PackDamaged):
         pack_format.check_head(head, SIXTEEN, 8)

@@ -164,7 +164,7 @@ def test_sealed_packs_carry_an_index_of_their_chunks(tmp_path: Path, monkeypatch
         records = list(read_records(file, 0))
     assert [record.type for record in records[-2:]] == [fmt.TRAILER, fmt.FOOTER]
     offset, count = fmt.decode_footer(records[-1].payload)
-    entries = fmt.decode_trailer(records[-2].payload, 1)
+    entries = fmt.decode_trailer(records[-2].payload, 1, fmt.VERSION)
     assert offset == records[-2].offset and count == len(entries) == len(records) - 3
     assert [entry.location.offset for entry in entries] == [record.offset for record in records[1:-2]]
 
