@@ -25,8 +25,8 @@ def make_parts(plumbing: Plumbing) -> Parts:
     def open_source(actor: Actor, source: str) -> Iterator[SnapshotSource]:
         share, _, moment = source.partition("@")
         plumbing.rights.check_path(actor, Action.EXPORT, share)
-        view, row = desk.static_source(share, moment)
-        yield SnapshotSource(view, row.id, row.label, row.taken_ns)
+        with desk.static_source(share, moment) as (view, row):
+            yield SnapshotSource(view, row.id, row.label, row.taken_ns)
 
     exporter = TapeExporter(open_source, plumbing.root.db / "inventory.db", plumbing.clock)
     exporter.recover()

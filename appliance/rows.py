@@ -5,8 +5,8 @@ import base64
 from core.clock import format_time
 from core.digest import format_digest
 from core.relpath import is_text, show_path
-from snapshots.catalogue_db import SnapshotRow
 from snapshots.history import PathVersion
+from snapshots.ledger_db import SnapshotRow
 from snapshots.tree import Node
 from staging.changes import Consistency
 from web.operations import Entry, Snapshot, Version

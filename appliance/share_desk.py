@@ -5,6 +5,7 @@ Implements `web.operations.Shares`: checks the right, resolves the moment, reads
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.audit import AuditLog
@@ -18,8 +19,8 @@ from appliance.vault import OpenShare, Vault
 from core.clock import format_time
 from core.errors import Damaged, NotFound, Refused, StagekeeperError
 from core.relpath import RelPath, join, show_path, split
-from snapshots.catalogue_db import SnapshotRow
 from snapshots.history import versions_of
+from snapshots.ledger_db import SnapshotRow
 from snapshots.moments import Resolved, resolve_moment
 from snapshots.tree import Node, TreeView
 from snapshots.view_db import SnapshotView
@@ -76,7 +77,7 @@ class ShareDesk:
         """Return a share's snapshots by sequence."""
         self._rights.check_path(actor, Action.VIEW_SHARES, share)
         opened = self._vault.share(share)
-        return [snapshot_of(row, opened.fold.sequence) for row in opened.reader.snapshots()]
+        return [snapshot_of(row, opened.fold.sequence) for row in opened.reader.ledger.snapshots()]
 
     def list_folder(
         self, actor: Actor, share: str, moment: str, path: RelPath, after: bytes, limit: int
@@ -126,12 +127,16 @@ class ShareDesk:
         self._rights.check_path(actor, Action.RESTORE, share, path)
         folder = self._checked_target(target)
         opened = self._vault.share(share)
-        view = self._static_view(opened, moment)
-        view.node_at(path)
-        what = f"{share}@{view.sequence}/{show_path(path)}"
+        with self._leased(opened, moment) as view:
+            view.node_at(path)
         details = {"to": str(folder), "overwrite": overwrite}
 
         def work(report: Callable[[Progress], None]) -> RestoreReport:
+            with self._leased(opened, moment) as view:
+                return restore_view(view, report)
+
+        def restore_view(view: SnapshotView, report: Callable[[Progress], None]) -> RestoreReport:
+            what = f"{share}@{view.sequence}/{show_path(path)}"
             try:
                 done = restore_with_progress(view, path, folder, overwrite, report)
             except StagekeeperError as error:
@@ -148,14 +153,16 @@ class ShareDesk:
         self._rights.check(actor, Action.VIEW_STATS)
         return measure(self._vault)
 
-    def static_source(self, share: str, moment: str) -> tuple[TreeView, SnapshotRow]:
-        """Return a snapshot for an export, folded; raise when the moment names none."""
+    @contextmanager
+    def static_source(self, share: str, moment: str) -> Iterator[tuple[TreeView, SnapshotRow]]:
+        """Yield a snapshot for an export, folded; raise when the moment names none. It stays while the context is open."""
         opened = self._vault.share(share)
         resolved = self._resolve(opened, moment or "latest")
         if resolved.snapshot is None:
             raise NotFound(f"{share}@{moment} is not a snapshot", remedy="take one with `snapshot create`")
         _fold_to(opened, resolved.sequence)
-        return opened.reader.view(resolved.sequence), resolved.snapshot
+        with opened.fold.lease(resolved.sequence) as sequence:
+            yield opened.reader.view(sequence), resolved.snapshot
 
     def _status_or_reason(self, name: str) -> Share:
         """Return a share's state; one that cannot be opened is told as stopped and does not hide the others."""
@@ -174,7 +181,7 @@ class ShareDesk:
         if folded < durable:
             last = share.reader.time_of(folded)
             lag = max((self._vault.clock.now_ns() - last) / 1e9, 0.0) if last is not None else 0.0
-        newest = share.reader.newest_snapshot()
+        newest = share.reader.ledger.newest_snapshot()
         taken_at = format_time(newest.taken_ns) if newest is not None else None
         shown_bytes = min(logical_bytes, MAX_SHOWN_BYTES)
         return Share(share.name, state, reason, durable, folded, round(lag, 3), files, shown_bytes, taken_at)
@@ -189,17 +196,18 @@ class ShareDesk:
             _fold_to(opened, resolved.sequence)
         return opened.reader.view(resolved.sequence)
 
-    def _static_view(self, opened: OpenShare, moment: str) -> SnapshotView:
-        """Return a view that stays as it is while changes go on, also for the live state."""
+    @contextmanager
+    def _leased(self, opened: OpenShare, moment: str) -> Iterator[SnapshotView]:
+        """Yield a view that stays as it is while changes go on, also of the live state."""
         if not moment:
             opened.fold.fold_all()
-            return opened.reader.view(opened.fold.raise_fence())
         resolved = self._resolve(opened, moment)
         _fold_to(opened, resolved.sequence)
-        return opened.reader.view(opened.fold.raise_fence() if resolved.snapshot is None else resolved.sequence)
+        with opened.fold.lease(resolved.sequence if resolved.snapshot is not None else None) as sequence:
+            yield opened.reader.view(sequence)
 
     def _resolve(self, opened: OpenShare, moment: str) -> Resolved:
-        return resolve_moment(moment, opened.reader.snapshots(), opened.fold.sequence)
+        return resolve_moment(moment, opened.reader.ledger.snapshots(), opened.fold.sequence)
 
     def _checked_target(self, target: str) -> Path:
         if not target or not os.path.isabs(target) or "\0" in target:

@@ -9,31 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
-from sqlite_utils import Database
 
 from core.database import Connection, migrate, open_database
 from core.digest import Digest
+from snapshots.schema_db import LIVE, MIGRATIONS
 from staging.changes import Attributes, Chunk, ContentRef, Kind, Recipe
 
-LIVE = 2**63 - 1
-ROOT_NODE = 1
-_SCHEMA = (
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
-    'CREATE TABLE owner (id INTEGER PRIMARY KEY, user BLOB NOT NULL, "group" BLOB NOT NULL, UNIQUE (user, "group"))',
-    "CREATE TABLE entry (parent INTEGER NOT NULL, name BLOB NOT NULL, born INTEGER NOT NULL, died INTEGER NOT NULL,"
-    " node INTEGER NOT NULL, PRIMARY KEY (parent, name, born)) WITHOUT ROWID",
-    "CREATE INDEX entry_of_node ON entry (node, died)",
-    "CREATE TABLE state (node INTEGER NOT NULL, born INTEGER NOT NULL, died INTEGER NOT NULL, changed INTEGER NOT NULL,"
-    " kind INTEGER NOT NULL, size INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,"
-    " owner INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, xattrs BLOB, content_kind INTEGER NOT NULL, content BLOB,"
-    " target BLOB, device INTEGER NOT NULL, linked INTEGER NOT NULL, PRIMARY KEY (node, born)) WITHOUT ROWID",
-    "CREATE TABLE snapshot (id INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, taken_ns INTEGER NOT NULL,"
-    ' label TEXT NOT NULL, "trigger" TEXT NOT NULL, consistency INTEGER NOT NULL)',
-    "CREATE INDEX snapshot_by_sequence ON snapshot (sequence)",
-    "CREATE TABLE moment (sequence INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL)",
-    "CREATE TABLE problem (sequence INTEGER NOT NULL, reason TEXT NOT NULL)",
-    "CREATE TABLE mirrored (parent INTEGER NOT NULL, name BLOB NOT NULL, PRIMARY KEY (parent, name)) WITHOUT ROWID",
-)
 STATE_COLUMNS = (
     "node, born, died, changed, kind, size, mode, uid, gid, owner, mtime_ns, xattrs, content_kind, content, target,"
     " device, linked"
@@ -74,34 +55,13 @@ class State:
     linked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotRow:
-    """A snapshot as stored; `id` is unique in the share."""
-
-    id: int
-    sequence: int
-    taken_ns: int
-    label: str
-    trigger: str
-    consistency: int
-
-
-def _create(database: Database) -> None:
-    for statement in _SCHEMA:
-        database.conn.execute(statement)
-    root = Attributes(mode=0o755, uid=0, gid=0, mtime_ns=0)
-    database.conn.execute("INSERT INTO owner VALUES (1, x'', x'')")
-    row = (ROOT_NODE, 0, LIVE, 0, Kind.FOLDER, 0, root.mode, 0, 0, 1, 0, None, 0, None, b"", 0, 0)
-    database.conn.execute(_INSERT_STATE, row)
-
-
 class CatalogueWriter:
     """The changing verbs. One thread, inside a transaction of the caller; `fence` must be set to the newest fence."""
 
     def __init__(self, path: Path) -> None:
         """Open or make a share's file."""
         self.database = open_database(path)
-        migrate(self.database, [_create])
+        migrate(self.database, MIGRATIONS)
         self.connection: Connection = self.database.conn
         self.fence = 0
         self._owners: dict[tuple[bytes, bytes], int] = {}
@@ -187,19 +147,6 @@ class CatalogueWriter:
             self.connection.execute("DELETE FROM state WHERE node=? AND born=?", (state.node, state.born))
         else:
             self.connection.execute("UPDATE state SET died=? WHERE node=? AND born=?", (sequence, state.node, state.born))
-
-    def add_snapshot(self, row: SnapshotRow) -> bool:
-        """Insert a snapshot; return False when it is there already (it stays as it is)."""
-        cursor = self.connection.execute(
-            "INSERT OR IGNORE INTO snapshot VALUES (?,?,?,?,?,?)",
-            (row.id, row.sequence, row.taken_ns, row.label, row.trigger, row.consistency),
-        )
-        return bool(cursor.rowcount > 0)
-
-    def highest_snapshot(self, before: int) -> int:
-        """Return the highest id among the snapshots of sequences below `before`, 0 when there is none."""
-        (highest,) = self.connection.execute("SELECT max(id) FROM snapshot WHERE sequence < ?", (before,)).fetchone()
-        return highest or 0
 
     def add_moment(self, sequence: int, time_ns: int) -> None:
         """Remember when the appliance received the changes up to `sequence`."""

@@ -7,8 +7,9 @@ savepoint). Nothing here opens, commits or reads a journal; see share_fold for t
 from dataclasses import replace
 
 from core.relpath import ROOT, RelPath, split
-from snapshots.catalogue_db import ROOT_NODE, CatalogueWriter, Name, State
+from snapshots.catalogue_db import CatalogueWriter, Name, State
 from snapshots.content_edit import Edits
+from snapshots.schema_db import ROOT_NODE
 from staging.changes import (
     MAX_SIZE,
     Content,

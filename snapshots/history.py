@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from core.errors import NotFound
 from core.relpath import ROOT, RelPath, show_path
-from snapshots.catalogue_db import LIVE, ROOT_NODE, SnapshotRow, State
+from snapshots.catalogue_db import State
+from snapshots.ledger_db import SnapshotRow
+from snapshots.schema_db import LIVE, ROOT_NODE
 from snapshots.view_db import CatalogueReader
 
 
@@ -39,7 +41,7 @@ def versions_of(reader: CatalogueReader, path: RelPath) -> list[PathVersion]:
     lives = _lives(reader, path)
     if not lives:
         raise NeverThere(f"{show_path(path)} was never in {reader.share}", remedy="check the path with `ls`")
-    shots = _Shots(reader.snapshots())
+    shots = _Shots(reader.ledger.snapshots())
     found = [version for life in lives for version in _of_life(reader, shots, life, path)]
     found += _deletions(shots, lives, path)
     if lives[-1].died == LIVE:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from core.clock import NANOSECONDS, TimeUnreadable, format_time, parse_time
 from core.errors import NotFound
-from snapshots.catalogue_db import SnapshotRow
+from snapshots.ledger_db import SnapshotRow
 
 _MAX_CHARACTERS = 64
 _GMT = re.compile(r"GMT-(\d{4})\.(\d\d)\.(\d\d)-(\d\d)\.(\d\d)\.(\d\d)")

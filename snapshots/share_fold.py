@@ -6,16 +6,20 @@ fold never stops for it. One thread at a time; snapshots are taken under the sam
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from core.database import transaction
-from core.errors import Damaged
-from snapshots.catalogue_db import CatalogueWriter, SnapshotRow
+from core.errors import Damaged, NotFound
+from snapshots.catalogue_db import CatalogueWriter
 from snapshots.chunk_store import ChunkStore
 from snapshots.content_edit import Edits, apply_edits
-from snapshots.control_format import SnapshotTaken, decode_control, encode_control
+from snapshots.control_format import Control, SnapshotTaken, decode_control, encode_control
 from snapshots.fold import DoesNotFit, TreeFold
+from snapshots.ledger_db import LedgerWriter, SnapshotRow
 from staging.changes import Barrier, Change, Consistency, ContentRef, Group, Mirror
 from staging.chunk_format import PackedChunk
 from staging.frame_format import Frame, unpack_frame
@@ -27,8 +31,15 @@ CHANGES_A_TRANSACTION = 20_000  # bounds the WAL and how long a snapshot waits f
 EDITED_BYTES_A_TRANSACTION = 64 * 1024 * 1024  # bounds the memory that collected writes hold
 
 
+Ordered = TypeVar("Ordered", bound=Control)
+
+
 class CatalogueAhead(Damaged):
     """A catalogue holds changes that its journal has lost."""
+
+
+class MomentGone(NotFound):
+    """A state of the past is kept no longer."""
 
 
 class ShareFold:
@@ -39,10 +50,14 @@ class ShareFold:
         self.path = path
         self._domain, self._journal, self._store = domain, journal, store
         self._lock = threading.RLock()
-        self._last_taken = 0
+        self._last_taken = self._last_control = 0
+        self._leased: Counter[int] = Counter()
         self._tree: TreeFold
         self._catalogue = CatalogueWriter(path)
+        self._ledger = LedgerWriter(self._catalogue.connection)
         self._load()
+        with transaction(self._catalogue.connection):
+            self._ledger.end_leases()  # whoever read when the process ended reads no more
 
     def fold(self, limit: int = CHANGES_A_TRANSACTION) -> int:
         """Fold what is durable, up to about `limit` changes, in one transaction; return how many changes were taken."""
@@ -73,29 +88,58 @@ class ShareFold:
 
     def take_snapshot(self, label: str, trigger: str, now_ns: int) -> SnapshotRow:
         """Name the share's durable end: journaled and synced before it is answered; shown as folding until folded."""
+
+        def make(number: int, position: Position) -> SnapshotTaken:
+            newest = max(self._catalogue.number("last_snapshot"), self._last_taken)
+            self._last_taken = newest + 1 + position.sequence - self._at
+            return SnapshotTaken(self._last_taken, position.sequence, now_ns, label, trigger, Consistency.CRASH, number)
+
         with self._lock:
-            taken: list[SnapshotTaken] = []
+            return _row(self.order(make))
+
+    def order(self, make: Callable[[int, Position], Ordered]) -> Ordered:
+        """Journal the control record that `make` gives for a number and a position, and apply it; durable on return."""
+        with self._lock:
+            made: list[Ordered] = []
 
             def build(position: Position) -> bytes:
-                newest = max(self._catalogue.number("last_snapshot"), self._last_taken)
-                number = newest + 1 + position.sequence - self._at
-                taken.append(SnapshotTaken(number, position.sequence, now_ns, label, trigger, Consistency.CRASH))
-                return encode_control(taken[0])
+                made.append(make(self._last_control + 1, position))
+                return encode_control(made[0])
 
             ticket = self._journal.append_control(build)
-            self._last_taken = taken[0].id
+            self._last_control += 1
             self._journal.sync(ticket)
-            with transaction(self._catalogue.connection):
-                self._insert_snapshot(taken[0])
-            return _row(taken[0])
+            try:
+                with transaction(self._catalogue.connection):
+                    self._control(made[0])
+            except BaseException:
+                self._load()  # it stands in the journal: it holds
+                raise
+            return made[0]
 
-    def raise_fence(self) -> int:
-        """Keep the state as of now readable while changes go on (an anchor for a long reader); return its sequence."""
+    @contextmanager
+    def lease(self, sequence: int | None = None) -> Iterator[int]:
+        """Keep the state as of a fence (None: as of now) readable within the context and yield its sequence.
+
+        Raises `MomentGone` when the sequence is no fence any more.
+        """
         with self._lock:
+            leased = self.sequence if sequence is None else sequence
+            if sequence is not None and self._ledger.newest_fence(sequence) != sequence:
+                raise MomentGone(f"what was kept at sequence {sequence} was removed", remedy="choose another snapshot")
             with transaction(self._catalogue.connection):
-                self._catalogue.set(fence=max(self.sequence, self._catalogue.number("fence")))
-            self._catalogue.fence = max(self._catalogue.fence, self.sequence)
-            return self.sequence
+                self._ledger.add_lease(leased)
+            self._catalogue.fence = max(self._catalogue.fence, leased)
+            self._leased[leased] += 1
+        try:
+            yield leased
+        finally:
+            with self._lock:
+                self._leased[leased] -= 1
+                if not self._leased[leased]:
+                    del self._leased[leased]
+                    with transaction(self._catalogue.connection):
+                        self._ledger.end_leases([leased])
 
     @property
     def state(self) -> tuple[str, str]:
@@ -140,18 +184,26 @@ class ShareFold:
                 f"{self.path} is folded up to {self._at}, its journal ends at {self._journal.position.sequence}",
                 remedy="see the runbook: damaged journal",
             )
-        self._fences = [
-            row[0] for row in catalogue.connection.execute(
-                "SELECT sequence FROM snapshot WHERE sequence > ? ORDER BY sequence", (self._at,)
-            )
-        ]  # fmt: skip
-        (newest,) = catalogue.connection.execute("SELECT max(sequence) FROM snapshot WHERE sequence <= ?", (self._at,)).fetchone()
-        catalogue.fence = max(newest or 0, catalogue.number("fence"))
         self._mirrored = catalogue.number("mirrored")
         self._problem = catalogue.text("problem")
         self._tree = TreeFold(catalogue)
+        self._fences = self._ledger.fences_behind(self._at)
+        catalogue.fence = max(self._ledger.newest_fence(self._at), catalogue.number("fence"))
+        self._last_control = max(self._last_control, catalogue.number("last_control"))
+        self._control_what_is_ahead()
         self._cursor = self._journal.seek(self._at)
         self._publish()
+
+    def _control_what_is_ahead(self) -> None:
+        """Apply the control records behind the folded position at once: later ones are numbered and stand behind them."""
+        last = self._catalogue.number("last_control")
+        ahead = self._journal.read(self._journal.seek(max(self._at - 1, self._journal.start.sequence)))
+        records = [decode_control(record.payload) for record in ahead if record.header is None]
+        new = [record for record in records if record.number > last]
+        if new:
+            with transaction(self._catalogue.connection):
+                for record in new:
+                    self._control(record)
 
     def _keep(self) -> None:
         self._tree.keep_counters()
@@ -162,7 +214,7 @@ class ShareFold:
 
     def _take(self, record: LoggedRecord) -> None:
         if record.header is None:
-            self._insert_snapshot(decode_control(record.payload))
+            self._control(decode_control(record.payload))
             return
         if record.header.last_sequence <= self._at:
             return
@@ -218,11 +270,23 @@ class ShareFold:
 
     def _barrier(self, change: Barrier, sequence: int, time_ns: int) -> None:
         """Take the snapshot that the branch asked for. Its id lies below those that `take_snapshot` gives ahead of the fold."""
-        number = self._catalogue.highest_snapshot(sequence) + 1
+        number = self._ledger.highest_snapshot(sequence) + 1
         self._insert_snapshot(SnapshotTaken(number, sequence, time_ns, change.label, "barrier", change.consistency))
 
+    def _control(self, record: Control) -> None:
+        """Apply a control record, unless it was applied already; those of the first release have no number and may come again."""
+        if record.number and record.number <= self._catalogue.number("last_control"):
+            return
+        if isinstance(record, SnapshotTaken):
+            self._insert_snapshot(record)
+        else:
+            self._ledger.apply(record)
+        if record.number:
+            self._catalogue.set(last_control=record.number)
+            self._last_control = max(self._last_control, record.number)
+
     def _insert_snapshot(self, record: SnapshotTaken) -> None:
-        if self._catalogue.add_snapshot(_row(record)):
+        if self._ledger.apply(record):
             self._catalogue.set(last_snapshot=max(record.id, self._catalogue.number("last_snapshot")))
             self._fences = sorted([*self._fences, record.sequence])
             self._pass_fence(self._at)
@@ -231,7 +295,9 @@ class ShareFold:
         """Everything up to a snapshot's sequence is applied: rows born until then are now kept as they are."""
         while self._fences and self._fences[0] <= sequence:
             self._flush_edits()
-            self._catalogue.fence = max(self._catalogue.fence, self._fences.pop(0))
+            passed = self._fences.pop(0)
+            self._catalogue.fence = max(self._catalogue.fence, passed)
+            self._ledger.set_good(passed, self._current_state()[0] == "good")
 
     def _flush_edits(self) -> None:
         """Apply collected writes: chunks into the store first, then the new contents into the catalogue."""

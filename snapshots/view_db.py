@@ -7,8 +7,10 @@ from typing import Any
 from core.database import ReaderPool
 from core.digest import ZERO_DIGEST, Digest
 from core.relpath import ROOT, RelPath, join, show_path
-from snapshots.catalogue_db import ROOT_NODE, STATE_COLUMNS, SnapshotRow, State, state_of_row
+from snapshots.catalogue_db import STATE_COLUMNS, State, state_of_row
 from snapshots.chunk_store import ChunkStore
+from snapshots.ledger_db import LedgerReader
+from snapshots.schema_db import ROOT_NODE
 from snapshots.tree import Extent, Node, NoSuchPath
 from staging.changes import ContentRef, Kind
 from staging.recipe_format import read_pieces, read_pieces_from
@@ -24,27 +26,11 @@ class CatalogueReader:
         """Name the file; connections are opened when they are needed."""
         self.share, self.store = share, store
         self._pool = ReaderPool(path)
+        self.ledger = LedgerReader(self._pool.query)
 
     def view(self, sequence: int) -> "SnapshotView":
         """Return the share as of `sequence`, which the caller knows to be a snapshot's or the folded one."""
         return SnapshotView(self, sequence)
-
-    def snapshots(self) -> list[SnapshotRow]:
-        """Return all snapshots by sequence."""
-        rows = self.query('SELECT id, sequence, taken_ns, label, "trigger", consistency FROM snapshot ORDER BY sequence, id')
-        return [SnapshotRow(*row) for row in rows]
-
-    def snapshot(self, snapshot_id: int) -> SnapshotRow | None:
-        """Return one snapshot."""
-        row = self._one('SELECT id, sequence, taken_ns, label, "trigger", consistency FROM snapshot WHERE id=?', (snapshot_id,))
-        return SnapshotRow(*row) if row else None
-
-    def newest_snapshot(self) -> SnapshotRow | None:
-        """Return the snapshot of the highest sequence."""
-        row = self._one(
-            'SELECT id, sequence, taken_ns, label, "trigger", consistency FROM snapshot ORDER BY sequence DESC, id DESC LIMIT 1'
-        )
-        return SnapshotRow(*row) if row else None
 
     def time_of(self, sequence: int) -> int | None:
         """Return when the appliance received the change `sequence`, in nanoseconds."""

@@ -101,6 +101,11 @@ class Journal:
             self._lock.notify_all()
 
     @property
+    def start(self) -> Position:
+        """Return the position behind which the oldest segment begins."""
+        return list_segments(self._directory, self._share_id)[0].start
+
+    @property
     def ticket(self) -> int:
         """Return the ticket of the newest record, for `sync`."""
         return self._written

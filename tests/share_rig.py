@@ -5,8 +5,8 @@ from pathlib import Path
 from core.clock import SystemClock
 from core.digest import ZERO_DIGEST, Digest
 from core.durable import OS_FILES, FileLayer
-from snapshots.catalogue_db import SnapshotRow
 from snapshots.chunk_store import ChunkStore
+from snapshots.ledger_db import SnapshotRow
 from snapshots.share_fold import ShareFold
 from snapshots.tree import TreeView
 from snapshots.view_db import CatalogueReader
@@ -47,6 +47,10 @@ class ShareRig:
 
     def reopen(self) -> None:
         self.close()
+        self._open()
+
+    def reopen_closed(self) -> None:
+        """Start again after `close`."""
         self._open()
 
     def put(self, data: bytes) -> ContentRef:

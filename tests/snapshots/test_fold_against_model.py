@@ -154,7 +154,7 @@ class FoldMachine(RuleBasedStateMachine):
             self.rig.send(PATHS, self.pending)
             self.pending = []
         assert listing(self.rig.live()) == self.model.listing()
-        shown = {row.sequence for row in self.rig.reader.snapshots()}
+        shown = {row.sequence for row in self.rig.reader.ledger.snapshots()}
         assert shown == set(self.taken)
         for sequence, model in self.taken.items():
             assert listing(self.rig.reader.view(sequence)) == model.listing(), sequence

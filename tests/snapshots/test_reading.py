@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from core.clock import NANOSECONDS, format_time
 from core.relpath import ROOT, RelPath
-from snapshots.catalogue_db import SnapshotRow
 from snapshots.history import NeverThere, versions_of
+from snapshots.ledger_db import SnapshotRow
 from snapshots.moments import NoSuchMoment, gmt_token, resolve_moment
 from snapshots.share_fold import CatalogueAhead
 from snapshots.tree import NoSuchPath
@@ -124,10 +124,11 @@ def test_every_listed_version_can_be_read(rig: ShareRig) -> None:
 def test_a_long_reader_of_the_live_state_sees_no_later_change(rig: ShareRig) -> None:
     rig.send([b"a", b"b"], [Create(0, Kind.FILE, PLAIN, rig.put(b"first")), Create(1, Kind.FILE, PLAIN)])
     rig.fold.fold_all()
-    view = rig.reader.view(rig.fold.raise_fence())
-    rig.send([b"a", b"b"], [Content(0, rig.put(b"second!")), Unlink(1)])
-    rig.fold.fold_all()
-    assert [(path, node.size_bytes) for path, node in view.walk(ROOT)] == [(b"", 0), (b"a", 5), (b"b", 0)]
+    with rig.fold.lease() as sequence:
+        view = rig.reader.view(sequence)
+        rig.send([b"a", b"b"], [Content(0, rig.put(b"second!")), Unlink(1)])
+        rig.fold.fold_all()
+        assert [(path, node.size_bytes) for path, node in view.walk(ROOT)] == [(b"", 0), (b"a", 5), (b"b", 0)]
 
 
 def rows(*taken: tuple[int, int, int]) -> list[SnapshotRow]:

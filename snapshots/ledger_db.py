@@ -1,0 +1,219 @@
+"""A share's ledger: its snapshots with their holds, and what else keeps states of the past readable.
+
+Snapshots, anchors and leases are the *fences* of a share: sequences whose state is kept exactly. What was a fence once and is
+none any more leaves a `sweep` behind: rows to be looked at that perhaps no fence sees any longer. `LedgerWriter` works inside
+the caller's transaction; `LedgerReader` may be asked by any thread.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.database import Connection
+from core.digest import Digest
+from snapshots.control_format import (
+    Control,
+    HoldReleased,
+    HoldSet,
+    SnapshotDeleted,
+    SnapshotDropped,
+    SnapshotLabelled,
+    SnapshotTaken,
+    SnapshotUndeleted,
+)
+from snapshots.schema_db import LIVE
+
+_SNAPSHOT_COLUMNS = 'id, sequence, taken_ns, label, "trigger", consistency, good, deleted_ns, drop_after_ns, delete_reason'
+_FENCES = "SELECT sequence FROM snapshot UNION SELECT sequence FROM anchor UNION SELECT sequence FROM lease"
+
+Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRow:
+    """A snapshot as stored; `id` is unique in the share. `good` is None until the fold has come there."""
+
+    id: int
+    sequence: int
+    taken_ns: int
+    label: str
+    trigger: str
+    consistency: int
+    good: int | None = None
+    deleted_ns: int = 0
+    drop_after_ns: int = 0
+    delete_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A reason why a snapshot stays. `expires_ns` is 0 when it stays until it is released."""
+
+    snapshot: int
+    name: str
+    owner: str
+    reason: str
+    expires_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SealRow:
+    """A record in the store that holds the catalogue up to a sequence."""
+
+    sequence: int
+    digest: Digest
+    full: bool
+    sealed_ns: int
+
+
+class LedgerWriter:
+    """The changing verbs, inside a transaction of the caller."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Bind the catalogue's connection."""
+        self._connection = connection
+
+    def apply(self, record: Control) -> bool:
+        """Do what a control record says; return True when a fence came into being. Doing it again changes nothing."""
+        execute = self._connection.execute
+        if isinstance(record, SnapshotTaken):
+            return self._take(record)
+        if isinstance(record, SnapshotLabelled):
+            execute("UPDATE snapshot SET label=? WHERE id=?", (record.label, record.snapshot))
+        elif isinstance(record, HoldSet):
+            row = (record.snapshot, record.name, record.owner, record.reason, record.expires_ns)
+            execute("INSERT OR REPLACE INTO hold SELECT ?1,?2,?3,?4,?5 WHERE EXISTS (SELECT 1 FROM snapshot WHERE id=?1)", row)
+        elif isinstance(record, HoldReleased):
+            execute("DELETE FROM hold WHERE snapshot=? AND name=?", (record.snapshot, record.name))
+        elif isinstance(record, SnapshotDeleted):
+            times = (record.deleted_ns, record.drop_after_ns, record.reason, record.snapshot)
+            execute("UPDATE snapshot SET deleted_ns=?, drop_after_ns=?, delete_reason=? WHERE id=?", times)
+        elif isinstance(record, SnapshotUndeleted):
+            execute("UPDATE snapshot SET deleted_ns=0, drop_after_ns=0, delete_reason='' WHERE id=?", (record.snapshot,))
+        elif isinstance(record, SnapshotDropped):
+            self._drop(record.snapshot)
+        else:
+            execute("INSERT OR REPLACE INTO meta VALUES ('policy', ?)", (record.document.decode(),))
+        return False
+
+    def set_good(self, sequence: int, good: bool) -> None:
+        """Remember whether the share was good when the fold came to the snapshots at a sequence."""
+        self._connection.execute("UPDATE snapshot SET good=? WHERE sequence=? AND good IS NULL", (int(good), sequence))
+
+    def highest_snapshot(self, before: int) -> int:
+        """Return the highest id among the snapshots of sequences below `before`, 0 when there is none."""
+        (highest,) = self._connection.execute("SELECT max(id) FROM snapshot WHERE sequence < ?", (before,)).fetchone()
+        return highest or 0
+
+    def fences_behind(self, sequence: int) -> list[int]:
+        """Return the fences above a sequence, lowest first."""
+        rows = self._connection.execute(f"SELECT sequence FROM ({_FENCES}) WHERE sequence > ? ORDER BY 1", (sequence,))
+        return [row[0] for row in rows]
+
+    def newest_fence(self, sequence: int) -> int:
+        """Return the highest fence up to a sequence, 0 when there is none."""
+        (newest,) = self._connection.execute(f"SELECT max(sequence) FROM ({_FENCES}) WHERE sequence <= ?", (sequence,)).fetchone()
+        return newest or 0
+
+    def add_anchor(self, sequence: int, taken_ns: int) -> None:
+        """Keep the state as of a sequence for questions about instants."""
+        self._connection.execute("INSERT OR IGNORE INTO anchor VALUES (?,?)", (sequence, taken_ns))
+
+    def drop_anchors(self, below: int) -> None:
+        """Let go of the anchors below a sequence."""
+        self._connection.execute("INSERT OR IGNORE INTO sweep SELECT sequence FROM anchor WHERE sequence < ?", (below,))
+        self._connection.execute("DELETE FROM anchor WHERE sequence < ?", (below,))
+
+    def add_lease(self, sequence: int) -> None:
+        """Keep the state as of a sequence for a reader."""
+        self._connection.execute("INSERT OR IGNORE INTO lease VALUES (?)", (sequence,))
+
+    def end_leases(self, sequences: Sequence[int] | None = None) -> None:
+        """Let go of leases; of all (None) when the catalogue is opened: their readers are gone."""
+        rows = (
+            self._connection.execute("SELECT sequence FROM lease").fetchall() if sequences is None else [(s,) for s in sequences]
+        )
+        self._connection.executemany("INSERT OR IGNORE INTO sweep VALUES (?)", rows)
+        self._connection.executemany("DELETE FROM lease WHERE sequence=?", rows)
+
+    def add_seal(self, row: SealRow) -> None:
+        """Remember a seal; a full one makes those before it dispensable."""
+        if row.full:
+            self._connection.execute("DELETE FROM seal WHERE sequence < ?", (row.sequence,))
+        values = (row.sequence, row.digest, int(row.full), row.sealed_ns)
+        self._connection.execute("INSERT OR REPLACE INTO seal VALUES (?,?,?,?)", values)
+
+    def _take(self, record: SnapshotTaken) -> bool:
+        cursor = self._connection.execute(
+            'INSERT OR IGNORE INTO snapshot (id, sequence, taken_ns, label, "trigger", consistency) VALUES (?,?,?,?,?,?)',
+            (record.id, record.sequence, record.taken_ns, record.label, record.trigger, record.consistency),
+        )
+        return bool(cursor.rowcount > 0)
+
+    def _drop(self, snapshot: int) -> None:
+        self._connection.execute("INSERT OR IGNORE INTO sweep SELECT sequence FROM snapshot WHERE id=?", (snapshot,))
+        self._connection.execute("DELETE FROM snapshot WHERE id=?", (snapshot,))
+        self._connection.execute("DELETE FROM hold WHERE snapshot=?", (snapshot,))
+
+
+class LedgerReader:
+    """The asking verbs. `query` returns all rows of a SELECT."""
+
+    def __init__(self, query: Query) -> None:
+        """Bind the way to the catalogue."""
+        self._query = query
+
+    def snapshots(self, deleted: bool = False) -> list[SnapshotRow]:
+        """Return the snapshots by sequence; with `deleted` also those that are to go."""
+        where = "" if deleted else "WHERE deleted_ns = 0"
+        rows = self._query(f"SELECT {_SNAPSHOT_COLUMNS} FROM snapshot {where} ORDER BY sequence, id", ())
+        return [SnapshotRow(*row) for row in rows]
+
+    def snapshot(self, snapshot_id: int) -> SnapshotRow | None:
+        """Return one snapshot, also one that is to go."""
+        rows = self._query(f"SELECT {_SNAPSHOT_COLUMNS} FROM snapshot WHERE id=?", (snapshot_id,))
+        return SnapshotRow(*rows[0]) if rows else None
+
+    def newest_snapshot(self) -> SnapshotRow | None:
+        """Return the snapshot of the highest sequence that is not to go."""
+        rows = self._query(
+            f"SELECT {_SNAPSHOT_COLUMNS} FROM snapshot WHERE deleted_ns = 0 ORDER BY sequence DESC, id DESC LIMIT 1", ()
+        )
+        return SnapshotRow(*rows[0]) if rows else None
+
+    def holds(self) -> dict[int, list[Hold]]:
+        """Return the holds of each snapshot that has any, also expired ones."""
+        found: dict[int, list[Hold]] = {}
+        for row in self._query("SELECT snapshot, name, owner, reason, expires_ns FROM hold ORDER BY snapshot, name", ()):
+            found.setdefault(row[0], []).append(Hold(*row))
+        return found
+
+    def policy(self) -> bytes | None:
+        """Return the share's policy document, None when none was set."""
+        rows = self._query("SELECT value FROM meta WHERE key='policy'", ())
+        return str(rows[0][0]).encode() if rows else None
+
+    def fences_around(self, sequence: int) -> tuple[int, int]:
+        """Return the nearest fences below and above a sequence (0 and LIVE where there is none)."""
+        ((below,),) = self._query(f"SELECT max(sequence) FROM ({_FENCES}) WHERE sequence < ?", (sequence,))
+        ((above,),) = self._query(f"SELECT min(sequence) FROM ({_FENCES}) WHERE sequence > ?", (sequence,))
+        return below or 0, LIVE if above is None else above
+
+    def fence_before(self, sequence: int) -> int:
+        """Return the highest fence up to a sequence, 0 (the empty share) when there is none."""
+        ((below,),) = self._query(f"SELECT max(sequence) FROM ({_FENCES}) WHERE sequence <= ?", (sequence,))
+        return below or 0
+
+    def anchors(self) -> list[tuple[int, int]]:
+        """Return (sequence, time in nanoseconds) of each anchor, oldest first."""
+        return [(row[0], row[1]) for row in self._query("SELECT sequence, taken_ns FROM anchor ORDER BY sequence", ())]
+
+    def newest_seal(self) -> SealRow | None:
+        """Return the newest seal."""
+        rows = self._query("SELECT sequence, digest, full, sealed_ns FROM seal ORDER BY sequence DESC LIMIT 1", ())
+        return SealRow(rows[0][0], Digest(rows[0][1]), bool(rows[0][2]), rows[0][3]) if rows else None
+
+    def seals(self) -> list[SealRow]:
+        """Return the seals that are kept, oldest first: a full one and those behind it."""
+        rows = self._query("SELECT sequence, digest, full, sealed_ns FROM seal ORDER BY sequence", ())
+        return [SealRow(row[0], Digest(row[1]), bool(row[2]), row[3]) for row in rows]
