@@ -198,6 +198,12 @@ def replace_file(path: Path, data: bytes, files: FileLayer = OS_FILES) -> None:
     files.sync_directory(path.parent)
 
 
+def move_file(source: Path, target: Path, files: FileLayer = OS_FILES) -> None:
+    """Give a file that is durable already another name in the same file system, and make that durable."""
+    files.rename(source, target)
+    files.sync_directory(target.parent)
+
+
 def remove_file(path: Path, files: FileLayer = OS_FILES) -> None:
     """Remove a file and make its absence durable."""
     files.unlink(path)

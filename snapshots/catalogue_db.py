@@ -202,6 +202,15 @@ class CatalogueWriter:
             self._owners[user, group] = found
         return found
 
+    def truncate_log(self) -> None:
+        """Write the WAL back and cut it."""
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close the file; its WAL is written back and gone."""
+        self.truncate_log()
+        self.connection.close()
+
     def forget_caches(self) -> None:
         """Drop what a rolled-back transaction may have made wrong."""
         self._owners.clear()

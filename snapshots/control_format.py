@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from core.errors import Damaged
-from staging.changes import MAX_LABEL_CHARACTERS
+from staging.changes import MAX_LABEL_CHARACTERS, DigestBytes
 
 MAX_HOLD_NAME = 64
 MAX_REASON = 500
@@ -94,8 +94,26 @@ class PolicySet(Struct, frozen=True, array_like=True, tag=8, forbid_unknown_fiel
     document: Annotated[bytes, Meta(max_length=MAX_POLICY_BYTES)]
 
 
+class Sealed(Struct, frozen=True, array_like=True, tag=9, forbid_unknown_fields=True):
+    """The catalogue up to `sequence` stands in the store, behind the seal with this digest; a full one needs none before it."""
+
+    number: int
+    sequence: int
+    digest: DigestBytes
+    full: bool
+    sealed_ns: int
+
+
 Control = (
-    SnapshotTaken | SnapshotLabelled | HoldSet | HoldReleased | SnapshotDeleted | SnapshotUndeleted | SnapshotDropped | PolicySet
+    SnapshotTaken
+    | SnapshotLabelled
+    | HoldSet
+    | HoldReleased
+    | SnapshotDeleted
+    | SnapshotUndeleted
+    | SnapshotDropped
+    | PolicySet
+    | Sealed
 )
 
 _encoder = msgspec.msgpack.Encoder()

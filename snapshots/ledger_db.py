@@ -15,6 +15,7 @@ from snapshots.control_format import (
     Control,
     HoldReleased,
     HoldSet,
+    Sealed,
     SnapshotDeleted,
     SnapshotDropped,
     SnapshotLabelled,
@@ -24,7 +25,7 @@ from snapshots.control_format import (
 from snapshots.schema_db import LIVE
 
 _SNAPSHOT_COLUMNS = 'id, sequence, taken_ns, label, "trigger", consistency, good, deleted_ns, drop_after_ns, delete_reason'
-_FENCES = "SELECT sequence FROM snapshot UNION SELECT sequence FROM anchor UNION SELECT sequence FROM lease"
+FENCES = "SELECT sequence FROM snapshot UNION SELECT sequence FROM anchor UNION SELECT sequence FROM lease"
 
 Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
@@ -66,6 +67,18 @@ class SealRow:
     sealed_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What the fold counts, as of a sequence: from here it can go on."""
+
+    next_node: int
+    files: int
+    logical_bytes: int
+    mirroring: int
+    mirrored: int
+    problem: str
+
+
 class LedgerWriter:
     """The changing verbs, inside a transaction of the caller."""
 
@@ -92,12 +105,16 @@ class LedgerWriter:
             execute("UPDATE snapshot SET deleted_ns=0, drop_after_ns=0, delete_reason='' WHERE id=?", (record.snapshot,))
         elif isinstance(record, SnapshotDropped):
             self._drop(record.snapshot)
+        elif isinstance(record, Sealed):
+            self._seal(SealRow(record.sequence, Digest(record.digest), record.full, record.sealed_ns))
         else:
             execute("INSERT OR REPLACE INTO meta VALUES ('policy', ?)", (record.document.decode(),))
         return False
 
-    def set_good(self, sequence: int, good: bool) -> None:
-        """Remember whether the share was good when the fold came to the snapshots at a sequence."""
+    def pass_fence(self, sequence: int, counters: Counters, good: bool) -> None:
+        """Remember what the fold counted when it came to a fence, and whether the share was good there."""
+        row = (sequence, counters.next_node, counters.files, str(counters.logical_bytes), counters.mirroring, counters.mirrored)
+        self._connection.execute("INSERT OR IGNORE INTO fence VALUES (?,?,?,?,?,?,?)", (*row, counters.problem))
         self._connection.execute("UPDATE snapshot SET good=? WHERE sequence=? AND good IS NULL", (int(good), sequence))
 
     def highest_snapshot(self, before: int) -> int:
@@ -107,12 +124,12 @@ class LedgerWriter:
 
     def fences_behind(self, sequence: int) -> list[int]:
         """Return the fences above a sequence, lowest first."""
-        rows = self._connection.execute(f"SELECT sequence FROM ({_FENCES}) WHERE sequence > ? ORDER BY 1", (sequence,))
+        rows = self._connection.execute(f"SELECT sequence FROM ({FENCES}) WHERE sequence > ? ORDER BY 1", (sequence,))
         return [row[0] for row in rows]
 
     def newest_fence(self, sequence: int) -> int:
         """Return the highest fence up to a sequence, 0 when there is none."""
-        (newest,) = self._connection.execute(f"SELECT max(sequence) FROM ({_FENCES}) WHERE sequence <= ?", (sequence,)).fetchone()
+        (newest,) = self._connection.execute(f"SELECT max(sequence) FROM ({FENCES}) WHERE sequence <= ?", (sequence,)).fetchone()
         return newest or 0
 
     def add_anchor(self, sequence: int, taken_ns: int) -> None:
@@ -136,13 +153,6 @@ class LedgerWriter:
         self._connection.executemany("INSERT OR IGNORE INTO sweep VALUES (?)", rows)
         self._connection.executemany("DELETE FROM lease WHERE sequence=?", rows)
 
-    def add_seal(self, row: SealRow) -> None:
-        """Remember a seal; a full one makes those before it dispensable."""
-        if row.full:
-            self._connection.execute("DELETE FROM seal WHERE sequence < ?", (row.sequence,))
-        values = (row.sequence, row.digest, int(row.full), row.sealed_ns)
-        self._connection.execute("INSERT OR REPLACE INTO seal VALUES (?,?,?,?)", values)
-
     def _take(self, record: SnapshotTaken) -> bool:
         cursor = self._connection.execute(
             'INSERT OR IGNORE INTO snapshot (id, sequence, taken_ns, label, "trigger", consistency) VALUES (?,?,?,?,?,?)',
@@ -154,6 +164,12 @@ class LedgerWriter:
         self._connection.execute("INSERT OR IGNORE INTO sweep SELECT sequence FROM snapshot WHERE id=?", (snapshot,))
         self._connection.execute("DELETE FROM snapshot WHERE id=?", (snapshot,))
         self._connection.execute("DELETE FROM hold WHERE snapshot=?", (snapshot,))
+
+    def _seal(self, row: SealRow) -> None:
+        if row.full:  # those before it are needed no more
+            self._connection.execute("DELETE FROM seal WHERE sequence < ?", (row.sequence,))
+        values = (row.sequence, row.digest, int(row.full), row.sealed_ns)
+        self._connection.execute("INSERT OR REPLACE INTO seal VALUES (?,?,?,?)", values)
 
 
 class LedgerReader:
@@ -195,14 +211,21 @@ class LedgerReader:
 
     def fences_around(self, sequence: int) -> tuple[int, int]:
         """Return the nearest fences below and above a sequence (0 and LIVE where there is none)."""
-        ((below,),) = self._query(f"SELECT max(sequence) FROM ({_FENCES}) WHERE sequence < ?", (sequence,))
-        ((above,),) = self._query(f"SELECT min(sequence) FROM ({_FENCES}) WHERE sequence > ?", (sequence,))
+        ((below,),) = self._query(f"SELECT max(sequence) FROM ({FENCES}) WHERE sequence < ?", (sequence,))
+        ((above,),) = self._query(f"SELECT min(sequence) FROM ({FENCES}) WHERE sequence > ?", (sequence,))
         return below or 0, LIVE if above is None else above
 
     def fence_before(self, sequence: int) -> int:
         """Return the highest fence up to a sequence, 0 (the empty share) when there is none."""
-        ((below,),) = self._query(f"SELECT max(sequence) FROM ({_FENCES}) WHERE sequence <= ?", (sequence,))
+        ((below,),) = self._query(f"SELECT max(sequence) FROM ({FENCES}) WHERE sequence <= ?", (sequence,))
         return below or 0
+
+    def counters_at(self, fence: int) -> Counters | None:
+        """Return what the fold had counted at a fence; None where it was not kept (a fence of the first release)."""
+        rows = self._query(
+            "SELECT next_node, files, logical_bytes, mirroring, mirrored, problem FROM fence WHERE sequence=?", (fence,)
+        )
+        return Counters(rows[0][0], rows[0][1], int(rows[0][2]), *rows[0][3:]) if rows else None
 
     def anchors(self) -> list[tuple[int, int]]:
         """Return (sequence, time in nanoseconds) of each anchor, oldest first."""

@@ -35,6 +35,8 @@ _LEDGER = (
     "ALTER TABLE snapshot ADD COLUMN delete_reason TEXT NOT NULL DEFAULT ''",
     "CREATE TABLE hold (snapshot INTEGER NOT NULL, name TEXT NOT NULL, owner TEXT NOT NULL, reason TEXT NOT NULL,"
     " expires_ns INTEGER NOT NULL, PRIMARY KEY (snapshot, name)) WITHOUT ROWID",
+    "CREATE TABLE fence (sequence INTEGER PRIMARY KEY, next_node INTEGER NOT NULL, files INTEGER NOT NULL,"
+    " logical_bytes TEXT NOT NULL, mirroring INTEGER NOT NULL, mirrored INTEGER NOT NULL, problem TEXT NOT NULL)",
     "CREATE TABLE anchor (sequence INTEGER PRIMARY KEY, taken_ns INTEGER NOT NULL)",
     "CREATE TABLE lease (sequence INTEGER PRIMARY KEY)",
     "CREATE TABLE sweep (sequence INTEGER PRIMARY KEY)",

@@ -17,9 +17,10 @@ from core.errors import Damaged, NotFound
 from snapshots.catalogue_db import CatalogueWriter
 from snapshots.chunk_store import ChunkStore
 from snapshots.content_edit import Edits, apply_edits
-from snapshots.control_format import Control, SnapshotTaken, decode_control, encode_control
+from snapshots.control_format import Control, ControlDamaged, SnapshotTaken, decode_control, encode_control
 from snapshots.fold import DoesNotFit, TreeFold
-from snapshots.ledger_db import LedgerWriter, SnapshotRow
+from snapshots.ledger_db import Counters, LedgerWriter, SnapshotRow
+from snapshots.sweep_db import sweep_rows
 from staging.changes import Barrier, Change, Consistency, ContentRef, Group, Mirror
 from staging.chunk_format import PackedChunk
 from staging.frame_format import Frame, unpack_frame
@@ -90,8 +91,7 @@ class ShareFold:
         """Name the share's durable end: journaled and synced before it is answered; shown as folding until folded."""
 
         def make(number: int, position: Position) -> SnapshotTaken:
-            newest = max(self._catalogue.number("last_snapshot"), self._last_taken)
-            self._last_taken = newest + 1 + position.sequence - self._at
+            self._last_taken = self.last_snapshot + 1 + position.sequence - self._at
             return SnapshotTaken(self._last_taken, position.sequence, now_ns, label, trigger, Consistency.CRASH, number)
 
         with self._lock:
@@ -100,6 +100,7 @@ class ShareFold:
     def order(self, make: Callable[[int, Position], Ordered]) -> Ordered:
         """Journal the control record that `make` gives for a number and a position, and apply it; durable on return."""
         with self._lock:
+            self._catch_up()
             made: list[Ordered] = []
 
             def build(position: Position) -> bytes:
@@ -151,6 +152,21 @@ class ShareFold:
         """Return (files, logical bytes) of the folded state."""
         return self._totals
 
+    @property
+    def last_control(self) -> int:
+        """Return the number of the newest control record."""
+        return self._last_control
+
+    @property
+    def last_snapshot(self) -> int:
+        """Return the highest id that a snapshot was given."""
+        return max(self._catalogue.number("last_snapshot"), self._last_taken)
+
+    def sweep(self) -> int:
+        """Remove some rows that no fence sees any longer and that are sealed; return how many, 0 when there are no more."""
+        with self._lock, transaction(self._catalogue.connection):
+            return sweep_rows(self._catalogue.connection)
+
     def _publish(self) -> None:
         """Show what is committed: readers trust `sequence`, so it must never run ahead of the catalogue's file."""
         self._state = self._current_state()
@@ -167,12 +183,12 @@ class ShareFold:
     def close(self) -> None:
         """Close the catalogue."""
         with self._lock:
-            self._catalogue.connection.close()
+            self._catalogue.close()
 
     def truncate_log(self) -> None:
         """Write the catalogue's WAL back and cut it."""
         with self._lock:
-            self._catalogue.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._catalogue.truncate_log()
 
     def _load(self) -> None:
         """Take up position, fence and counters from the catalogue."""
@@ -189,21 +205,39 @@ class ShareFold:
         self._tree = TreeFold(catalogue)
         self._fences = self._ledger.fences_behind(self._at)
         catalogue.fence = max(self._ledger.newest_fence(self._at), catalogue.number("fence"))
-        self._last_control = max(self._last_control, catalogue.number("last_control"))
-        self._control_what_is_ahead()
+        self._look_ahead()
+        self._loaded_at = self._at
         self._cursor = self._journal.seek(self._at)
         self._publish()
 
-    def _control_what_is_ahead(self) -> None:
-        """Apply the control records behind the folded position at once: later ones are numbered and stand behind them."""
-        last = self._catalogue.number("last_control")
-        ahead = self._journal.read(self._journal.seek(max(self._at - 1, self._journal.start.sequence)))
-        records = [decode_control(record.payload) for record in ahead if record.header is None]
-        new = [record for record in records if record.number > last]
-        if new:
+    def _look_ahead(self) -> None:
+        """Find the control records that a crash, or a rebuilt catalogue, left unapplied behind the folded position.
+
+        The fold applies them in their places: they may speak of snapshots that only the fold makes. Those that are fences
+        are made known now, so that it keeps what they see.
+        """
+        applied = self._catalogue.number("last_control")
+        cursor = self._journal.seek(max(self._at - 1, self._journal.start.sequence))
+        ahead = [
+            decode_control(record.payload)
+            for record in self._journal.read(cursor)
+            if record.header is None and cursor.sequence >= self._at
+        ]
+        self._ahead = max((record.number for record in ahead if record.number > applied), default=0)
+        self._last_control = max(self._last_control, applied, self._ahead, self._catalogue.number("given_control"))
+        fences = [record for record in ahead if record.number > applied and isinstance(record, SnapshotTaken)]
+        if fences:
             with transaction(self._catalogue.connection):
-                for record in new:
-                    self._control(record)
+                for record in fences:
+                    self._insert_snapshot(record)
+
+    def _catch_up(self) -> None:
+        """Fold until the control records that were found ahead are applied: later ones must not overtake them."""
+        while self._ahead > self._catalogue.number("last_control"):
+            before = (self._cursor.segment_path, self._cursor.offset)
+            self.fold()
+            if before == (self._cursor.segment_path, self._cursor.offset):
+                raise ControlDamaged(f"control record {self._ahead} of {self.path} is in the journal no more")
 
     def _keep(self) -> None:
         self._tree.keep_counters()
@@ -214,7 +248,8 @@ class ShareFold:
 
     def _take(self, record: LoggedRecord) -> None:
         if record.header is None:
-            self._control(decode_control(record.payload))
+            if self._cursor.sequence >= self._loaded_at:  # what stands before was read before
+                self._control(decode_control(record.payload))
             return
         if record.header.last_sequence <= self._at:
             return
@@ -297,7 +332,9 @@ class ShareFold:
             self._flush_edits()
             passed = self._fences.pop(0)
             self._catalogue.fence = max(self._catalogue.fence, passed)
-            self._ledger.set_good(passed, self._current_state()[0] == "good")
+            tree = self._tree
+            counted = (tree.next_node, tree.files, tree.logical_bytes, tree.mirroring)
+            self._ledger.pass_fence(passed, Counters(*counted, self._mirrored, self._problem), self._current_state()[0] == "good")
 
     def _flush_edits(self) -> None:
         """Apply collected writes: chunks into the store first, then the new contents into the catalogue."""

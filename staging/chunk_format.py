@@ -19,6 +19,7 @@ from core.errors import Refused
 
 MAX_CHUNK_BYTES = 256 * 1024  # the cutter's maximum; recipe nodes stay below it by their entry limit
 NODE_CONTEXT = "stagekeeper 2026 recipe node v1"
+SEAL_CONTEXT = "stagekeeper 2026 seal v1"
 
 _ITEM = struct.Struct("<BBHII32s32s")
 ITEM_HEADER_BYTES = _ITEM.size
@@ -35,6 +36,7 @@ class ChunkKind(IntEnum):
 
     DATA = 1
     NODE = 2
+    SEAL = 3  # the appliance's own; never on the wire
 
 
 class Form(IntEnum):
@@ -70,7 +72,7 @@ _packers = _Packers()
 
 def address_of(kind: ChunkKind, data: bytes | memoryview) -> Digest:
     """Return the address of a chunk's unpacked bytes."""
-    return digest_of(data) if kind is ChunkKind.DATA else derived_digest(NODE_CONTEXT, data)
+    return digest_of(data) if kind is ChunkKind.DATA else derived_digest(_CONTEXTS[kind], data)
 
 
 def pack_chunk(
@@ -165,5 +167,6 @@ def decode_keys(body: bytes) -> list[tuple[ChunkKind, Digest]]:
     return [(_KINDS[body[i]], Digest(body[i + 1 : i + KEY_BYTES])) for i in range(0, len(body), KEY_BYTES)]
 
 
-_KINDS = {int(kind): kind for kind in ChunkKind}
+_CONTEXTS = {ChunkKind.NODE: NODE_CONTEXT, ChunkKind.SEAL: SEAL_CONTEXT}
+_KINDS = {int(kind): kind for kind in (ChunkKind.DATA, ChunkKind.NODE)}
 _FORMS = {int(form): form for form in Form}

@@ -34,10 +34,11 @@ _REMEMBERED_FRAMES = 4096  # repeats come right after a lost answer, never from 
 
 @dataclass(slots=True)
 class Cursor:
-    """Where a reader of the journal stands: a segment and an offset in it."""
+    """Where a reader of the journal stands: a segment, an offset in it, and the last change before that place."""
 
     segment_path: Path | None = None
     offset: int = 0
+    sequence: int = 0
 
 
 class Journal:
@@ -101,6 +102,18 @@ class Journal:
             self._lock.notify_all()
 
     @property
+    def share_id(self) -> bytes:
+        """Return the id of the share whose journal this is."""
+        return self._share_id
+
+    def position_at(self, sequence: int) -> Position:
+        """Return the end of the frame that holds a durable change; raise `JournalDamaged` when it is kept no longer."""
+        for record in self.read(self.seek(sequence - 1)):
+            if record.header is not None and record.header.last_sequence >= sequence:
+                return Position(record.header.epoch, record.header.last_sequence, record.header.hash)
+        raise JournalDamaged(f"the journal in {self._directory} does not hold change {sequence}")
+
+    @property
     def start(self) -> Position:
         """Return the position behind which the oldest segment begins."""
         return list_segments(self._directory, self._share_id)[0].start
@@ -137,7 +150,7 @@ class Journal:
         before = [segment for segment in segments if segment.start.sequence <= sequence]
         if not before:
             raise JournalDamaged(f"the journal in {self._directory} begins behind {sequence}")
-        return Cursor(before[-1].path, before[-1].body_offset)
+        return Cursor(before[-1].path, before[-1].body_offset, before[-1].start.sequence)
 
     def size_bytes(self) -> int:
         """Return the bytes that the journal's segments hold."""
@@ -216,6 +229,9 @@ class Journal:
                 end = record.end
                 cursor.segment_path, cursor.offset = path, end
                 if record.type != HEAD:
-                    yield logged_record(record)
+                    logged = logged_record(record)
+                    if logged.header is not None:
+                        cursor.sequence = logged.header.last_sequence
+                    yield logged
         if end < limit:
             raise JournalDamaged(f"{path} is damaged at byte {end}", remedy="see the runbook: damaged journal")

@@ -7,6 +7,8 @@ from core.digest import ZERO_DIGEST, Digest
 from core.durable import OS_FILES, FileLayer
 from snapshots.chunk_store import ChunkStore
 from snapshots.ledger_db import SnapshotRow
+from snapshots.rebuild import rebuild_catalogue
+from snapshots.sealing import Sealer
 from snapshots.share_fold import ShareFold
 from snapshots.tree import TreeView
 from snapshots.view_db import CatalogueReader
@@ -34,8 +36,11 @@ class ShareRig:
     def _open(self) -> None:
         self.store = ChunkStore(self.folder / "packs", self.folder / "index.db", STORE_ID, self.files)
         self.journal = Journal(self.folder / "journal", SHARE_ID, SystemClock(), self.files)
+        if not (self.folder / "share.db").exists():
+            rebuild_catalogue(self.folder / "share.db", self.journal, self.store, files=self.files)
         self.fold = ShareFold(self.folder / "share.db", "branch", self.journal, self.store)
         self.reader = CatalogueReader(self.folder / "share.db", "branch/share", self.store)
+        self.sealer = Sealer(self.journal, self.fold, self.reader, self.store, SystemClock())
         self.receiver = ShareReceiver(SHARE_ID, "branch", self.journal, self.store, lambda: "session")
         self.receiver.open(Open(SHARE_ID, self.epoch))
 
@@ -49,8 +54,11 @@ class ShareRig:
         self.close()
         self._open()
 
-    def reopen_closed(self) -> None:
-        """Start again after `close`."""
+    def lose_catalogue(self) -> None:
+        """End, lose the share's database, and start again."""
+        self.close()
+        for path in self.folder.glob("share.db*"):
+            path.unlink()
         self._open()
 
     def put(self, data: bytes) -> ContentRef:

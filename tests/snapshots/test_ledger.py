@@ -10,6 +10,7 @@ from snapshots.control_format import (
     HoldReleased,
     HoldSet,
     PolicySet,
+    Sealed,
     SnapshotDeleted,
     SnapshotDropped,
     SnapshotLabelled,
@@ -34,19 +35,13 @@ RECORDS: list[Control] = [
     SnapshotUndeleted(14, 3),
     SnapshotDropped(15, 3),
     PolicySet(16, b"{}"),
+    Sealed(17, 9, bytes(32), True, 5),
 ]
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> ShareRig:
     return ShareRig(tmp_path)
-
-
-def lose_catalogue(rig: ShareRig) -> None:
-    rig.close()
-    for path in rig.folder.glob("share.db*"):
-        path.unlink()
-    rig.reopen_closed()
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
@@ -74,7 +69,7 @@ def test_holds_labels_and_deletions_survive_the_loss_of_the_catalogue(rig: Share
     before = (rig.reader.ledger.snapshots(deleted=True), rig.reader.ledger.holds(), rig.reader.ledger.policy())
     assert [(row.id, row.label, row.deleted_ns) for row in before[0]] == [(first, "one", 0), (second, "renamed", 7)]
     assert before[1:] == ({first: [Hold(first, "audit", "carol", "why", 0)]}, b'{"a":1}')
-    lose_catalogue(rig)
+    rig.lose_catalogue()
     rig.fold.fold_all()
     assert (rig.reader.ledger.snapshots(deleted=True), rig.reader.ledger.holds(), rig.reader.ledger.policy()) == before
 

@@ -1,0 +1,229 @@
+"""Seals, sweeps and rebuilding: whatever is dropped, sealed, swept and lost in between, what is kept stays as it was."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from core.digest import Digest
+from snapshots.control_format import HoldSet, SnapshotDropped
+from snapshots.ledger_db import Hold
+from snapshots.rebuild import seal_chain
+from snapshots.seal_format import SealDamaged, decode_head, decode_rows, encode_head, encode_rows
+from snapshots.sealing import read_head
+from staging.changes import Attributes, Chunk, Content, Create, Kind, Mirror, Unlink
+from staging.chunk_format import ChunkKind
+from tests.share_rig import ShareRig, listing
+from tests.snapshots.test_fold_against_model import FoldMachine
+
+PLAIN = Attributes(0o644, 0, 0, 5)
+
+
+class KeepingMachine(FoldMachine):
+    """Random histories in which snapshots are dropped, seals are made, rows are swept and the catalogue is lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.barriers: set[int] = set()
+
+    @rule()
+    def barrier(self) -> None:
+        super().barrier()
+        self.barriers.add(max(self.taken))
+
+    @rule(full=st.booleans())
+    def seal(self, full: bool) -> None:
+        self.rig.sealer.seal(full)
+
+    @rule()
+    def sweep(self) -> None:
+        while self.rig.fold.sweep():
+            pass
+
+    @precondition(lambda self: self.taken)
+    @rule(chance=st.randoms(use_true_random=False))
+    def drop(self, chance: random.Random) -> None:
+        sequence = chance.choice(sorted(self.taken))
+        if sequence > self.rig.fold.sequence and sequence in self.barriers:
+            return  # a barrier's snapshot cannot be dropped before the fold has made it
+        rows = [row for row in self.rig.reader.ledger.snapshots() if row.sequence == sequence]
+        for row in rows:
+            self.rig.fold.order(lambda number, _, row=row: SnapshotDropped(number, row.id))
+        if rows:
+            del self.taken[sequence]
+
+    @precondition(lambda self: not self.pending)
+    @rule()
+    def lose_catalogue(self) -> None:
+        newest = self.rig.reader.ledger.newest_seal()
+        self.rig.lose_catalogue()
+        assert self.rig.fold.sequence == (newest.sequence if newest else 0), "a rebuild begins at the newest seal"
+        self.compare()
+
+
+KeepingMachine.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+)
+TestKeeping = KeepingMachine.TestCase
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> ShareRig:
+    return ShareRig(tmp_path)
+
+
+def grow(rig: ShareRig, generation: int, files: int = 30) -> int:
+    """Give every file another content and take a snapshot; return its sequence."""
+    names = [b"%03d" % number for number in range(files)]
+    if generation == 0:
+        rig.send(names, [Mirror(True), *[Create(n, Kind.FILE, PLAIN) for n in range(files)], Mirror(False)])
+    else:
+        rig.send(names, [Content(n, rig.put(b"%d of generation %d" % (n, generation))) for n in range(files)])
+    sequence = rig.snapshot(f"generation {generation}").sequence
+    rig.fold.fold_all()
+    return sequence
+
+
+def count(rig: ShareRig, table: str) -> int:
+    return int(rig.reader.query(f"SELECT count(*) FROM {table}")[0][0])
+
+
+def drop(rig: ShareRig, sequence: int) -> None:
+    for row in rig.reader.ledger.snapshots():
+        if row.sequence == sequence:
+            rig.fold.order(lambda number, _, row=row: SnapshotDropped(number, row.id))
+
+
+def test_a_dropped_snapshot_gives_back_the_rows_that_only_it_saw(rig: ShareRig) -> None:
+    sequences = [grow(rig, generation) for generation in range(4)]
+    before = count(rig, "state")
+    drop(rig, sequences[1])
+    assert rig.fold.sweep() == 0, "nothing is removed whose death is not sealed"
+    rig.sealer.seal()
+    assert rig.fold.sweep() == 30
+    assert rig.fold.sweep() == 0
+    assert count(rig, "state") == before - 30
+    assert count(rig, "sweep") == 0
+    assert [len(listing(rig.reader.view(sequence))) for sequence in (sequences[0], *sequences[2:])] == [31] * 3
+
+
+def test_rows_that_die_after_the_newest_fence_was_dropped_go_too(rig: ShareRig) -> None:
+    grow(rig, 0)
+    newest = grow(rig, 1)
+    drop(rig, newest)
+    rig.sealer.seal()
+    while rig.fold.sweep():
+        pass
+    kept = count(rig, "state")
+    grow(rig, 2)
+    rig.sealer.seal()
+    while rig.fold.sweep():
+        pass
+    assert count(rig, "state") == kept, "generation 0 and 2 stay, 1 is seen by none"
+
+
+def test_a_lease_keeps_rows_until_it_ends(rig: ShareRig) -> None:
+    first, second = grow(rig, 0), grow(rig, 1)
+    grow(rig, 2)
+    rig.sealer.seal()
+    with rig.fold.lease(second):
+        drop(rig, second)
+        assert rig.fold.sweep() == 0
+        assert listing(rig.reader.view(second))[b"007"][2] == b"7 of generation 1"
+    assert rig.fold.sweep() == 30
+    assert len(listing(rig.reader.view(first))) == 31
+
+
+def test_a_seal_holds_what_changed_and_a_full_one_holds_all(rig: ShareRig) -> None:
+    grow(rig, 0)
+    first = rig.sealer.seal()
+    rig.send([b"000"], [Content(0, rig.put(b"one file"))])
+    rig.snapshot()
+    rig.fold.fold_all()
+    second = rig.sealer.seal()
+    assert first is not None and first.full
+    assert second is not None and not second.full
+    heads = [read_head(rig.store, Digest(seal.digest)) for seal in (first, second)]
+    assert heads[1].previous == first.digest and heads[1].since == first.sequence
+    assert heads[0].rows > 60 and heads[1].rows < 20
+    assert heads[1].frame_hash == rig.journal.position_at(second.sequence).hash
+    assert rig.sealer.seal() is None, "nothing is sealed twice"
+    third_at = grow(rig, 2)
+    third = rig.sealer.seal(full=True)
+    assert third is not None and third.full and third.sequence == third_at
+    assert [seal.sequence for seal in rig.reader.ledger.seals()] == [third_at]
+
+
+def test_a_long_chain_begins_anew(rig: ShareRig) -> None:
+    kinds = []
+    for generation in range(12):
+        grow(rig, generation)
+        seal = rig.sealer.seal()
+        assert seal is not None
+        kinds.append(seal.full)
+    assert kinds[0] and any(kinds[1:]), "what the parts hold grows beyond the tree"
+    assert kinds.count(True) <= 5
+
+
+def test_nothing_is_sealed_while_a_repair_runs(rig: ShareRig) -> None:
+    grow(rig, 0)
+    rig.sealer.seal()
+    rig.send([b"000"], [Mirror(True), Create(0, Kind.FILE, PLAIN)])
+    rig.snapshot("in the middle of a repair")
+    rig.fold.fold_all()
+    assert rig.sealer.seal() is None
+    rig.send([b"000"], [Mirror(False)])
+    rig.fold.fold_all()
+    rig.snapshot("after it")
+    assert rig.sealer.seal() is not None
+    assert set(listing(rig.live())) == {b"", b"000"}
+    rig.lose_catalogue()
+    assert set(listing(rig.live())) == {b"", b"000"}
+
+
+def test_holds_of_the_time_of_the_seal_come_back_and_the_fold_goes_on(rig: ShareRig) -> None:
+    grow(rig, 0)
+    taken = rig.reader.ledger.snapshots()[0]
+    rig.fold.order(lambda number, _: HoldSet(number, taken.id, "audit", "carol", "why", 0))
+    rig.sealer.seal()
+    rig.send([b"000"], [Unlink(0)])
+    rig.lose_catalogue()
+    assert rig.reader.ledger.holds() == {taken.id: [Hold(taken.id, "audit", "carol", "why", 0)]}
+    assert b"000" not in listing(rig.live())
+    assert rig.fold.state == ("good", "")
+    assert rig.snapshot("new").id > taken.id
+
+
+def test_a_chain_that_does_not_hold_is_refused(rig: ShareRig) -> None:
+    grow(rig, 0)
+    seal = rig.sealer.seal()
+    assert seal is not None
+    with pytest.raises(SealDamaged, match="another share"):
+        seal_chain(rig.store, bytes(16), Digest(seal.digest))
+    head = read_head(rig.store, Digest(seal.digest))
+    with pytest.raises(SealDamaged, match="none"):
+        decode_head(b"SKX1" + encode_head(head)[4:])
+    with pytest.raises(SealDamaged, match="newer"):
+        decode_head(encode_head(head).replace(b"\xdc\x00\x13\x01", b"\xdc\x00\x13\x02", 1))
+
+
+def test_rows_come_back_from_lines_as_they_went() -> None:
+    rows = [("e", 1, b'\xff\n"', 5, None, 2), ("S", 7, 2**62, 3)]
+    lines = encode_rows(rows)
+    assert lines == b'["e",1,"/woi",5,null,2]\n["S",7,4611686018427387904,3]\n'
+    assert decode_rows(lines) == [["e", 1, "/woi", 5, None, 2], ["S", 7, 2**62, 3]]
+    with pytest.raises(SealDamaged):
+        decode_rows(b"[1\n")
+
+
+def test_what_a_seal_holds_is_stored_once_and_a_branch_holds_none_of_it(rig: ShareRig) -> None:
+    grow(rig, 0)
+    seal = rig.sealer.seal()
+    assert seal is not None
+    body = read_head(rig.store, Digest(seal.digest)).body
+    assert isinstance(body, Chunk)
+    key = (ChunkKind.DATA, Digest(body.digest))
+    assert rig.store.missing("branch", [key]) == [key]
