@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from appliance.fold_worker import FoldWorker
+from appliance.share_worker import ShareWorker
 from appliance.vault import Vault
 
 _LOW_SPACE_BYTES = 256 * 1024 * 1024  # below this packs, journals and WAL files may fail at any write
@@ -12,9 +12,9 @@ _LOW_SPACE_BYTES = 256 * 1024 * 1024  # below this packs, journals and WAL files
 class HealthDesk:
     """Looks at the vault and the fold."""
 
-    def __init__(self, vault: Vault, worker: FoldWorker) -> None:
+    def __init__(self, vault: Vault, worker: ShareWorker, keeper: ShareWorker) -> None:
         """Bind the parts."""
-        self._vault, self._worker = vault, worker
+        self._vault, self._worker, self._keeper = vault, worker, keeper
 
     def ready(self) -> list[str]:
         """Return why data is not taken, or not folded, at the moment; empty when all is well."""
@@ -26,6 +26,8 @@ class HealthDesk:
 
     def metrics(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
         """Yield (name, help, labels, value)."""
+        for name in sorted(self._keeper.failures):
+            yield "stagekeeper_not_sealed", "Shares that cannot be sealed at the moment", {"share": name}, 1
         space = os.statvfs(self._vault.root.path)
         yield "stagekeeper_free_bytes", "Free bytes on the disk of the store", {}, space.f_bavail * space.f_frsize
         chunks, packs = self._vault.store.counts()

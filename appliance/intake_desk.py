@@ -6,8 +6,8 @@ import msgspec
 
 from appliance.branches import Branches
 from appliance.enrolment import EnrolmentDesk
-from appliance.fold_worker import FoldWorker
 from appliance.names import check_name
+from appliance.share_worker import ShareWorker
 from appliance.vault import OpenShare, ShareNotFound, Vault
 from core.errors import Refused
 from staging.protocol import Open
@@ -35,7 +35,7 @@ class EnrollRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class IntakeDesk:
     """The operations of agents."""
 
-    def __init__(self, vault: Vault, worker: FoldWorker, branches: Branches, enrolment: EnrolmentDesk) -> None:
+    def __init__(self, vault: Vault, worker: ShareWorker, branches: Branches, enrolment: EnrolmentDesk) -> None:
         """Bind the parts."""
         self._vault, self._worker, self._branches, self._enrolment = vault, worker, branches, enrolment
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from appliance.fold_worker import FoldWorker
+from appliance.folding import KEEP_EVERY_SECONDS, fold_step, keep_step
 from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
 from appliance.rights import Action
 from appliance.share_desk import ShareDesk
+from appliance.share_worker import ShareWorker
 from appliance.tape_exporter import TapeExporter
 from appliance.vault import Vault
 from appliance.wiring import Parts, Plumbing
@@ -18,7 +19,8 @@ from web.operations import Actor
 def make_parts(plumbing: Plumbing) -> Parts:
     """Open the vault and everything that works on it."""
     vault = Vault(plumbing.root, plumbing.clock, plumbing.chance)
-    worker = FoldWorker(vault)
+    worker = ShareWorker("fold", vault.names, fold_step(vault))
+    keeper = ShareWorker("keep", vault.names, keep_step(vault), KEEP_EVERY_SECONDS)
     desk = ShareDesk(vault, worker, plumbing.rights, plumbing.audit)
 
     @contextmanager
@@ -31,9 +33,14 @@ def make_parts(plumbing: Plumbing) -> Parts:
     exporter = TapeExporter(open_source, plumbing.root.db / "inventory.db", plumbing.clock)
     exporter.recover()
 
+    def start() -> None:
+        worker.start()
+        keeper.start()
+
     def close() -> None:
+        keeper.stop()
         worker.stop()
         vault.close()
 
     intake = IntakeDesk(vault, worker, plumbing.branches, plumbing.enrolment)
-    return Parts(desk, intake, HealthDesk(vault, worker), exporter, worker.start, close)
+    return Parts(desk, intake, HealthDesk(vault, worker, keeper), exporter, start, close)

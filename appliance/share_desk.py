@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.audit import AuditLog
-from appliance.fold_worker import FoldWorker
 from appliance.handover import steps_of
 from appliance.restores import restore_with_progress
 from appliance.rights import Action, Reach, Rights
 from appliance.rows import entry_of, snapshot_of, version_of
+from appliance.share_worker import ShareWorker
 from appliance.space import measure
 from appliance.vault import OpenShare, Vault
 from core.clock import format_time
@@ -46,7 +46,7 @@ class TargetRefused(Refused):
 class ShareDesk:
     """The operations on shares."""
 
-    def __init__(self, vault: Vault, worker: FoldWorker, rights: Rights, audit: AuditLog) -> None:
+    def __init__(self, vault: Vault, worker: ShareWorker, rights: Rights, audit: AuditLog) -> None:
         """Bind the parts."""
         self._vault, self._worker, self._rights, self._audit = vault, worker, rights, audit
 

@@ -15,6 +15,8 @@ from core.clock import Clock
 from core.durable import OS_FILES, FileLayer, make_directories
 from core.errors import NotFound
 from snapshots.chunk_store import ChunkStore
+from snapshots.rebuild import rebuild_catalogue
+from snapshots.sealing import Sealer
 from snapshots.share_fold import ShareFold
 from snapshots.view_db import CatalogueReader
 from staging.journal import Journal
@@ -36,6 +38,7 @@ class OpenShare:
     receiver: ShareReceiver
     fold: ShareFold
     reader: CatalogueReader
+    sealer: Sealer
 
     def close(self) -> None:
         """Close all files of the share."""
@@ -117,10 +120,13 @@ class Vault:
         make_directories(self.root.db / "shares" / branch, self._files)
         catalogue = self.root.db / "shares" / branch / f"{share}.db"
         journal = Journal(self._folder(name), share_id, self.clock, self._files)
+        if not catalogue.exists():
+            rebuild_catalogue(catalogue, journal, self.store, files=self._files)
         fold = ShareFold(catalogue, branch, journal, self.store)
         reader = CatalogueReader(catalogue, name, self.store)
+        sealer = Sealer(journal, fold, reader, self.store, self.clock)
         receiver = ShareReceiver(share_id, branch, journal, self.store, lambda: self._chance(16).hex())
-        self._open[name] = OpenShare(name, journal, receiver, fold, reader)
+        self._open[name] = OpenShare(name, journal, receiver, fold, reader, sealer)
         return self._open[name]
 
 

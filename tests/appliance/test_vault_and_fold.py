@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import snapshots.share_fold as share_fold
-from appliance.fold_worker import FoldWorker
+from appliance.folding import fold_step
 from appliance.root import Root
+from appliance.share_worker import ShareWorker
 from appliance.vault import ShareNotFound, Vault
 from core.clock import SystemClock
 from core.errors import Damaged
@@ -66,7 +67,7 @@ def test_the_worker_folds_all_shares_and_goes_on_after_a_restart(tmp_path: Path,
     vault.close()
     monkeypatch.setattr(share_fold.ShareFold.fold, "__defaults__", (20,))  # less than what is folded already
     again = open_vault(tmp_path)
-    worker = FoldWorker(again)
+    worker = ShareWorker("fold", again.names, fold_step(again))
     worker.start()
     until_folded_when_opened(again)
     assert {share.name: share.fold.totals[0] for share in again.opened()} == dict.fromkeys(again.names(), 300)
@@ -98,7 +99,7 @@ def test_a_share_that_cannot_be_folded_is_told_and_the_others_go_on(
         return original(self, limit)
 
     monkeypatch.setattr(share_fold.ShareFold, "fold", fold)
-    worker = FoldWorker(vault)
+    worker = ShareWorker("fold", vault.names, fold_step(vault))
     worker.start()
     while "leeds/data" not in worker.failures or vault.share("york/data").fold.sequence == 0:
         threading.Event().wait(0.01)

@@ -1,0 +1,57 @@
+"""What is done for a share in the background: folding what came, and keeping what is to be kept.
+
+Both are single steps that a `ShareWorker` repeats. Folding comes first and is short; keeping seals what the newest fence
+shows, lets deleted snapshots go when their time has come, and removes rows that nobody sees any more.
+"""
+
+from appliance.share_worker import Step
+from appliance.vault import OpenShare, Vault
+from core.errors import NotFound
+from snapshots.control_format import SnapshotDropped
+from snapshots.ledger_db import Hold
+
+KEEP_EVERY_SECONDS = 60.0
+
+
+def fold_step(vault: Vault) -> Step:
+    """Return the step that folds one transaction of a share."""
+
+    def step(name: str) -> bool:
+        share = vault.share(name)
+        share.fold.fold()
+        return share.fold.sequence < share.journal.durable.sequence
+
+    return step
+
+
+def keep_step(vault: Vault) -> Step:
+    """Return the step that seals, drops and sweeps a share."""
+
+    def step(name: str) -> bool:
+        try:
+            share = vault.share(name)
+        except NotFound:
+            return False  # removed meanwhile
+        share.sealer.seal()
+        drop_due(share, vault.clock.now_ns())
+        return share.fold.sweep() > 0
+
+    return step
+
+
+def drop_due(share: OpenShare, now_ns: int) -> list[int]:
+    """Let go of the deleted snapshots whose time has come and that nothing holds; return their ids."""
+    holds = share.reader.ledger.holds()
+    due = [
+        row.id
+        for row in share.reader.ledger.snapshots(deleted=True)
+        if row.deleted_ns and row.drop_after_ns <= now_ns and not in_force(holds.get(row.id, []), now_ns)
+    ]
+    for snapshot in due:
+        share.fold.order(lambda number, _, snapshot=snapshot: SnapshotDropped(number, snapshot))  # type: ignore[misc]
+    return due
+
+
+def in_force(holds: list[Hold], now_ns: int) -> list[Hold]:
+    """Return the holds that have not expired."""
+    return [hold for hold in holds if not hold.expires_ns or hold.expires_ns > now_ns]
