@@ -15,9 +15,10 @@ from appliance.appliance_db import ApplianceDatabase
 from appliance.cron import parse_cron
 from appliance.names import check_name, check_share
 from appliance.schedules_db import ScheduleRow, ScheduleTable
-from appliance.wall_clock import parse_zone, runs_after
+from appliance.wall_clock import runs_after
 from core.clock import NANOSECONDS, Clock, format_time
 from core.errors import NotFound, Refused
+from core.zones import parse_zone
 
 _DAY_NS = 86_400 * NANOSECONDS
 _LOOK_BACK_DAYS = (2, 40, 800)  # windows in which the latest missed time is looked for, smallest first

@@ -6,26 +6,13 @@ twice (clocks go back) happens the first time. Several times that fall into one 
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from appliance.cron import CronRule
 from core.clock import NANOSECONDS
-from core.errors import Refused
 
 _LONGEST_SEARCH_DAYS = 366 * 41  # 29 February on a given day of the week: at most 40 years, around 2100
 _DAY = timedelta(days=1)
-
-
-class ZoneUnknown(Refused):
-    """There is no such time zone."""
-
-
-def parse_zone(name: str) -> ZoneInfo:
-    """Return a zone by its name in the IANA database; raise `ZoneUnknown`."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ZoneUnknown(f"there is no time zone {name[:60]!r}", remedy="use a name like Europe/Berlin") from error
 
 
 def moment_of(day: date, clock_time: time, zone: ZoneInfo) -> datetime:

@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.cron import parse_cron
-from appliance.wall_clock import ZoneUnknown, moment_of, parse_zone, runs_after
+from appliance.wall_clock import moment_of, runs_after
 from core.clock import NANOSECONDS, format_time, parse_time
+from core.zones import ZoneUnknown, parse_zone
 
 ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Pacific/Apia", "UTC"]
 MINUTES = st.integers(0, 24 * 60 - 1)
