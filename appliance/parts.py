@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from appliance.folding import KEEP_EVERY_SECONDS, fold_step, keep_step
 from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
+from appliance.keeping_desk import KeepingDesk
 from appliance.rights import Action
 from appliance.share_desk import ShareDesk
 from appliance.share_worker import ShareWorker
@@ -43,4 +44,6 @@ def make_parts(plumbing: Plumbing) -> Parts:
         vault.close()
 
     intake = IntakeDesk(vault, worker, plumbing.branches, plumbing.enrolment)
-    return Parts(desk, intake, HealthDesk(vault, worker, keeper), exporter, start, close)
+    health = HealthDesk(vault, worker, keeper)
+    keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit)
+    return Parts(desk, intake, health, keeping, exporter, start, close)

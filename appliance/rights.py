@@ -22,6 +22,9 @@ class Action(Enum):
     BROWSE = "see files and their versions"
     DOWNLOAD = "download files"
     SNAPSHOT = "take snapshots"
+    KEEP = "label, hold, release or delete snapshots"
+    PRUNE = "prune snapshots"
+    CHANGE_POLICY = "change policies"
     RESTORE = "restore into a directory of the appliance"
     EXPORT = "export snapshots"
     VIEW_STATS = "see figures"
@@ -44,7 +47,9 @@ _READS = _VIEWS | _FILES | {Action.VIEW_ACCOUNTS, Action.VIEW_AUDIT}
 _BY_ROLE: dict[str, frozenset[Action]] = {
     "owner": _ALL,
     "admin": _ALL,
-    "operator": _VIEWS | _FILES | {Action.SNAPSHOT, Action.RESTORE, Action.EXPORT, Action.CHANGE_SCHEDULES},
+    "operator": _VIEWS
+    | _FILES
+    | {Action.SNAPSHOT, Action.KEEP, Action.PRUNE, Action.RESTORE, Action.EXPORT, Action.CHANGE_SCHEDULES},
     "auditor": _VIEWS | {Action.VIEW_ACCOUNTS, Action.VIEW_AUDIT},
     "user": _FILES,
 }

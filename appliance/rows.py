@@ -1,22 +1,40 @@
 """Stored values as the answers of the API: snapshots, entries, versions."""
 
 import base64
+from collections.abc import Sequence
 
 from core.clock import format_time
 from core.digest import format_digest
 from core.relpath import is_text, show_path
 from snapshots.history import PathVersion
+from snapshots.ledger_db import Hold as KeptBy
 from snapshots.ledger_db import SnapshotRow
 from snapshots.tree import Node
 from staging.changes import Consistency
-from web.operations import Entry, Snapshot, Version
+from web.operations import Entry, Hold, Snapshot, Version
 
 
-def snapshot_of(row: SnapshotRow, folded_sequence: int) -> Snapshot:
+def snapshot_of(row: SnapshotRow, folded_sequence: int, holds: Sequence[KeptBy] = ()) -> Snapshot:
     """Return a snapshot as answered."""
-    state = "ready" if row.sequence <= folded_sequence else "folding"
-    consistency = Consistency(row.consistency).name.lower()
-    return Snapshot(row.id, row.sequence, format_time(row.taken_ns), row.label, row.trigger, consistency, state)
+    state = "deleted" if row.deleted_ns else "ready" if row.sequence <= folded_sequence else "folding"
+    return Snapshot(
+        id=row.id,
+        sequence=row.sequence,
+        taken_at=format_time(row.taken_ns),
+        label=row.label,
+        trigger=row.trigger,
+        consistency=Consistency(row.consistency).name.lower(),
+        state=state,
+        good=None if row.good is None else bool(row.good),
+        holds=[Hold(hold.name, hold.owner, hold.reason, _time_or_none(hold.expires_ns)) for hold in holds],
+        deleted_at=_time_or_none(row.deleted_ns),
+        drops_at=_time_or_none(row.drop_after_ns),
+        reason=row.delete_reason,
+    )
+
+
+def _time_or_none(time_ns: int) -> str | None:
+    return format_time(time_ns) if time_ns else None
 
 
 def kind_word(kind: object) -> str:

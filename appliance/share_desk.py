@@ -74,10 +74,11 @@ class ShareDesk:
         return snapshot_of(row, opened.fold.sequence)
 
     def list_snapshots(self, actor: Actor, share: str) -> list[Snapshot]:
-        """Return a share's snapshots by sequence."""
+        """Return a share's snapshots by sequence, also those that were deleted and can be taken back."""
         self._rights.check_path(actor, Action.VIEW_SHARES, share)
         opened = self._vault.share(share)
-        return [snapshot_of(row, opened.fold.sequence) for row in opened.reader.ledger.snapshots()]
+        rows, holds = opened.reader.ledger.snapshots(deleted=True), opened.reader.ledger.holds()
+        return [snapshot_of(row, opened.fold.sequence, holds.get(row.id, ())) for row in rows]
 
     def list_folder(
         self, actor: Actor, share: str, moment: str, path: RelPath, after: bytes, limit: int

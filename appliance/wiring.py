@@ -35,7 +35,7 @@ from appliance.sign_in import SignInDesk
 from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer
 from web.app import create_app
-from web.operations import Health, Intake, Operations, Shares
+from web.operations import Health, Intake, Keeping, Operations, Shares
 from web.settings import WebSettings
 
 
@@ -75,6 +75,7 @@ class Parts:
     shares: Shares
     intake: Intake
     health: Health
+    keeping: Keeping
     exporter: Exporter
     start: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
@@ -164,7 +165,7 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
         )
     )
     sign_in = SignInDesk(plumbing.database, plumbing.audit, plumbing.clock, plumbing.chance)
-    return Operations(parts.shares, administration, sign_in, parts.intake, parts.health), scheduler
+    return Operations(parts.shares, administration, sign_in, parts.intake, parts.health, parts.keeping), scheduler
 
 
 def open_appliance(

@@ -88,10 +88,12 @@ class SnapshotDropped(Struct, frozen=True, array_like=True, tag=7, forbid_unknow
 
 
 class PolicySet(Struct, frozen=True, array_like=True, tag=8, forbid_unknown_fields=True):
-    """The share's policy document from now on, as JSON."""
+    """The share's policy document from now on, as JSON; until `least_until_ns` no removal waits less than `least_delay_ns`."""
 
     number: int
     document: Annotated[bytes, Meta(max_length=MAX_POLICY_BYTES)]
+    least_delay_ns: int = 0
+    least_until_ns: int = 0
 
 
 class Sealed(Struct, frozen=True, array_like=True, tag=9, forbid_unknown_fields=True):

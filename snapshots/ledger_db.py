@@ -109,6 +109,8 @@ class LedgerWriter:
             self._seal(SealRow(record.sequence, Digest(record.digest), record.full, record.sealed_ns))
         else:
             execute("INSERT OR REPLACE INTO meta VALUES ('policy', ?)", (record.document.decode(),))
+            least = f"{record.least_delay_ns} {record.least_until_ns}"
+            execute("INSERT OR REPLACE INTO meta VALUES ('least_delay', ?)", (least,))
         return False
 
     def pass_fence(self, sequence: int, counters: Counters, good: bool) -> None:
@@ -208,6 +210,12 @@ class LedgerReader:
         """Return the share's policy document, None when none was set."""
         rows = self._query("SELECT value FROM meta WHERE key='policy'", ())
         return str(rows[0][0]).encode() if rows else None
+
+    def least_delay(self) -> tuple[int, int]:
+        """Return (delay, until): the least delay of a removal that is ordered before a time, in nanoseconds."""
+        rows = self._query("SELECT value FROM meta WHERE key='least_delay'", ())
+        delay_ns, until_ns = str(rows[0][0]).split() if rows else ("0", "0")
+        return int(delay_ns), int(until_ns)
 
     def fences_around(self, sequence: int) -> tuple[int, int]:
         """Return the nearest fences below and above a sequence (0 and LIVE where there is none)."""

@@ -45,7 +45,7 @@ _SMALL = (
     " FROM snapshot WHERE ?1 > ?2 ORDER BY id",
     "SELECT 'h', snapshot, name, owner, reason, expires_ns FROM hold WHERE ?1 > ?2 ORDER BY snapshot, name",
     "SELECT 'a', sequence, taken_ns FROM anchor WHERE sequence <= ?1 AND ?1 > ?2 ORDER BY sequence",
-    "SELECT 'y', value FROM meta WHERE key = 'policy' AND ?1 > ?2",
+    "SELECT 'y', key, value FROM meta WHERE key IN ('policy', 'least_delay') AND ?1 > ?2",
 )
 
 
@@ -121,7 +121,7 @@ _READ: dict[str, Callable[[list[Any]], Row]] = {
     "n": lambda r: tuple(r[1:]),
     "h": lambda r: tuple(r[1:]),
     "a": lambda r: (r[1], r[2]),
-    "y": lambda r: (r[1],),
+    "y": lambda r: (r[1], r[2]),
 }
 _WRITE = {
     "e": "INSERT OR REPLACE INTO entry VALUES (?,?,?,?,?)",
@@ -135,5 +135,5 @@ _WRITE = {
     "n": "INSERT OR REPLACE INTO snapshot VALUES (?,?,?,?,?,?,?,?,?,?)",
     "h": "INSERT OR REPLACE INTO hold VALUES (?,?,?,?,?)",
     "a": "INSERT OR REPLACE INTO anchor VALUES (?,?)",
-    "y": "INSERT OR REPLACE INTO meta VALUES ('policy', ?)",
+    "y": "INSERT OR REPLACE INTO meta VALUES (?,?)",
 }

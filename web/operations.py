@@ -48,6 +48,15 @@ class Share(Struct, frozen=True):
     last_snapshot_at: str | None = None  # newest snapshot; shown on the overview
 
 
+class Hold(Struct, frozen=True):
+    """Why a snapshot stays, whatever the policy says."""
+
+    name: str
+    owner: str
+    reason: str
+    expires_at: str | None
+
+
 class Snapshot(Struct, frozen=True):
     id: int
     sequence: int
@@ -55,7 +64,21 @@ class Snapshot(Struct, frozen=True):
     label: str
     trigger: str  # "command", "schedule", "barrier", "demo"
     consistency: str  # "crash", "application"
-    state: str  # "folding", "ready"
+    state: str  # "folding", "ready", "deleted"
+    good: bool | None = None  # whether the share was good; None while folding
+    holds: list[Hold] = []
+    deleted_at: str | None = None
+    drops_at: str | None = None  # until then the deletion can be undone
+    reason: str = ""  # of the deletion
+
+
+class PruneDecision(Struct, frozen=True):
+    """Whether the policy keeps a snapshot, and why."""
+
+    share: str
+    snapshot: int
+    keep: bool
+    reasons: list[str]
 
 
 class Entry(Struct, frozen=True, omit_defaults=True):
@@ -165,6 +188,26 @@ class Shares(Protocol):
     def stats(self, actor: Actor) -> Stats: ...
 
 
+class Keeping(Protocol):
+    """Which snapshots stay: acts on them, and the policy of a share. Every act is audited."""
+
+    def label(self, actor: Actor, share: str, snapshot: int, label: str) -> Snapshot: ...
+
+    def hold(self, actor: Actor, share: str, snapshot: int, name: str, reason: str, until: str | None) -> Snapshot: ...
+
+    def release(self, actor: Actor, share: str, snapshot: int, name: str) -> Snapshot: ...
+
+    def delete(self, actor: Actor, share: str, snapshot: int) -> Snapshot: ...
+
+    def undelete(self, actor: Actor, share: str, snapshot: int) -> Snapshot: ...
+
+    def policy(self, actor: Actor, share: str) -> dict[str, Any]: ...
+
+    def set_policy(self, actor: Actor, share: str, document: object) -> dict[str, Any]: ...
+
+    def prune(self, actor: Actor, share: str | None, dry_run: bool) -> list[PruneDecision]: ...
+
+
 class Administration(Protocol):
     """Branches, accounts, exports, schedules, audit. Answers are the JSON documents of the API."""
 
@@ -267,3 +310,4 @@ class Operations:
     sign_in: SignIn
     intake: Intake
     health: Health
+    keeping: Keeping

@@ -46,7 +46,7 @@ class FilePages:
         """Show a folder as of a moment; a file leads to its versions."""
         name, query = f"{branch}/{share}", Query(request.query_string)
         at, path, after = query.moment(), query.path(), query.after()
-        snapshots = self._shares.list_snapshots(current_actor(), name)
+        snapshots = self._snapshots(name)
         try:
             if path and self._shares.entry(current_actor(), name, at, path).kind != "folder":
                 return see_other(versions_address(name, at, path))
@@ -68,12 +68,16 @@ class FilePages:
         name, query = f"{branch}/{share}", Query(request.query_string)
         path, now_ns = query.path(), self._clock.now_ns()
         versions = self._shares.versions(current_actor(), name, path)
-        snapshots = self._shares.list_snapshots(current_actor(), name)
+        snapshots = self._snapshots(name)
         crumbs = breadcrumb(name, query.moment(), path)
         return render_page(
             "versions.html", share=name, name=show_path(path.rpartition(b"/")[2]) or name, crumbs=crumbs[:-1],
             rows=version_rows(name, path, versions, snapshots, now_ns), back=crumbs[-2] if path else crumbs[0],
         )  # fmt: skip
+
+    def _snapshots(self, name: str) -> list[Snapshot]:
+        """Return the snapshots that stay; who looks for a file need not learn of deleted ones."""
+        return [found for found in self._shares.list_snapshots(current_actor(), name) if found.state != "deleted"]
 
     def download(self, branch: str, share: str) -> Response:
         """Send a file's bytes as of a moment."""
@@ -93,7 +97,7 @@ class FilePages:
         except AccessDenied:  # only folders below are open to this person: the page itself will tell
             pass
         except (NotFound, Refused):
-            found = nearest_before(self._shares.list_snapshots(current_actor(), name), asked_ns)
+            found = nearest_before(self._snapshots(name), asked_ns)
             return see_other(folder_address(name, str(found.id) if found else "", query.path(), asked=asked))
         return see_other(folder_address(name, asked, query.path()))
 

@@ -22,6 +22,7 @@ from appliance.cli.failures import (
     print_error,
 )
 from appliance.cli.files import cat, ls, restore, versions
+from appliance.cli.keeping import prune
 from appliance.cli.late import open_locally
 from appliance.cli.schedule import schedule
 from appliance.cli.service import PROGRAM, completion, init, serve
@@ -37,7 +38,24 @@ def stagekeeper() -> None:
     """Stagekeeper, the backup staging appliance."""
 
 
-for command in (init, serve, demo, branch, user, share, snapshot, ls, cat, versions, restore, export, schedule, audit, stats):
+for command in (
+    init,
+    serve,
+    demo,
+    branch,
+    user,
+    share,
+    snapshot,
+    ls,
+    cat,
+    versions,
+    restore,
+    export,
+    schedule,
+    audit,
+    stats,
+    prune,
+):
     stagekeeper.add_command(command)
 stagekeeper.add_command(completion)
 

@@ -34,7 +34,7 @@ RECORDS: list[Control] = [
     SnapshotDeleted(13, 3, 100, 200, "policy"),
     SnapshotUndeleted(14, 3),
     SnapshotDropped(15, 3),
-    PolicySet(16, b"{}"),
+    PolicySet(16, b"{}", 5, 6),
     Sealed(17, 9, bytes(32), True, 5),
 ]
 

@@ -10,6 +10,7 @@ from typing import Any
 from core.clock import format_time
 from core.errors import NotFound, Refused, StagekeeperError
 from staging.protocol import SequenceGap
+from tests.web.memory_keeping import MemoryKeeping
 from tests.web.memory_shares import MemoryShares
 from web.errors import AccessDenied, SignInRefused, TooManyAttempts
 from web.operations import Actor, Branch, BranchCode, Operations, Progress
@@ -297,10 +298,11 @@ class MemoryOperations:
         self.sign_in = MemorySignIn(self.administration.users)
         self.intake = MemoryIntake()
         self.health = MemoryHealth()
+        self.keeping = MemoryKeeping()
 
     def operations(self) -> Operations:
         """Return what the web side is given."""
-        return Operations(self.shares, self.administration, self.sign_in, self.intake, self.health)
+        return Operations(self.shares, self.administration, self.sign_in, self.intake, self.health, self.keeping)
 
 
 def _check_admin(actor: Actor) -> None:

@@ -1,0 +1,224 @@
+"""Which snapshots stay: labels, holds, deletion and its undoing, the policy of a share, and prune.
+
+Implements `web.operations.Keeping`. Each act is a control record of the share's journal, durable before it is answered, and an
+entry in the audit log. Nothing is removed at once: a deleted snapshot goes after the policy's delay, and can be taken back until
+then. A delay that is made shorter counts only after the longer one has passed: who has stolen an account gains nothing by it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from appliance.audit import AuditLog
+from appliance.cron import parse_cron
+from appliance.folding import in_force
+from appliance.rights import Action, Rights
+from appliance.rows import snapshot_of
+from appliance.share_worker import ShareWorker
+from appliance.vault import OpenShare, Vault
+from core.clock import parse_time
+from core.errors import NotFound, Refused, StagekeeperError
+from snapshots.control_format import (
+    MAX_HOLD_NAME,
+    MAX_REASON,
+    HoldReleased,
+    HoldSet,
+    PolicySet,
+    SnapshotDeleted,
+    SnapshotLabelled,
+    SnapshotUndeleted,
+)
+from snapshots.durations import parse_duration
+from snapshots.policy import Policy
+from snapshots.policy_document import check_policy, read_policy, write_policy
+from snapshots.retention import Decision, SnapshotFacts, decide
+from staging.changes import MAX_LABEL_CHARACTERS
+from web.operations import Actor, PruneDecision, Snapshot
+
+
+class SnapshotUnknown(NotFound):
+    """No such snapshot in the share."""
+
+
+class SnapshotHeld(Refused):
+    """A hold keeps a snapshot."""
+
+
+class HoldUnknown(NotFound):
+    """A snapshot has no hold of that name."""
+
+
+class TextTooLong(Refused):
+    """A label, a name or a reason is longer than its limit."""
+
+
+class LastGood(Refused):
+    """The only good snapshot of a share is not deleted."""
+
+
+class KeepingDesk:
+    """The acts on snapshots and policies."""
+
+    def __init__(self, vault: Vault, keeper: ShareWorker, rights: Rights, audit: AuditLog) -> None:
+        """Bind the parts."""
+        self._vault, self._keeper, self._rights, self._audit = vault, keeper, rights, audit
+
+    def label(self, actor: Actor, share: str, snapshot: int, label: str) -> Snapshot:
+        """Give a snapshot another label."""
+        with self._act(actor, share, snapshot, "snapshot.label", {"label": label[:MAX_LABEL_CHARACTERS]}) as opened:
+            _check_length("label", label, MAX_LABEL_CHARACTERS)
+            opened.fold.order(lambda number, _: SnapshotLabelled(number, snapshot, label))
+        return self._shown(opened, snapshot)
+
+    def hold(self, actor: Actor, share: str, snapshot: int, name: str, reason: str, until: str | None) -> Snapshot:
+        """Keep a snapshot, whatever the policy says, until a time or until it is released."""
+        with self._act(actor, share, snapshot, "snapshot.hold", {"name": name[:MAX_HOLD_NAME], "until": until}) as opened:
+            _check_length("hold's name", name, MAX_HOLD_NAME)
+            _check_length("reason", reason, MAX_REASON)
+            expires_ns = parse_time(until) if until else 0
+            opened.fold.order(lambda number, _: HoldSet(number, snapshot, name, actor.account, reason, expires_ns))
+        return self._shown(opened, snapshot)
+
+    def release(self, actor: Actor, share: str, snapshot: int, name: str) -> Snapshot:
+        """Let go of a hold; the policy decides again."""
+        with self._act(actor, share, snapshot, "snapshot.release", {"name": name[:MAX_HOLD_NAME]}) as opened:
+            held = {hold.name for hold in opened.reader.ledger.holds().get(snapshot, [])}
+            if name not in held:
+                remedy = f"there are {', '.join(sorted(held))}" if held else "nothing holds it"
+                raise HoldUnknown(f"snapshot {snapshot} of {share} has no hold {name!r}", remedy=remedy)
+            opened.fold.order(lambda number, _: HoldReleased(number, snapshot, name))
+        return self._shown(opened, snapshot)
+
+    def delete(self, actor: Actor, share: str, snapshot: int) -> Snapshot:
+        """Delete a snapshot: it goes after the delay, and can be taken back until then."""
+        with self._act(actor, share, snapshot, "snapshot.delete", {}) as opened:
+            self._check_deletable(opened, snapshot)
+            self._order_deletion(opened, snapshot, f"deleted by {actor.account}")
+        return self._shown(opened, snapshot)
+
+    def undelete(self, actor: Actor, share: str, snapshot: int) -> Snapshot:
+        """Take a deletion back."""
+        with self._act(actor, share, snapshot, "snapshot.undelete", {}) as opened:
+            opened.fold.order(lambda number, _: SnapshotUndeleted(number, snapshot))
+        return self._shown(opened, snapshot)
+
+    def policy(self, actor: Actor, share: str) -> dict[str, Any]:
+        """Return the policy document of a share."""
+        self._rights.check_path(actor, Action.VIEW_SHARES, share)
+        return _document(policy_of(self._vault.share(share)))
+
+    def set_policy(self, actor: Actor, share: str, document: object) -> dict[str, Any]:
+        """Replace the policy of a share; raise `PolicyUnreadable` naming what is wrong."""
+        with self._audited(actor, Action.CHANGE_POLICY, share, "policy.set", share, {"policy": document}):
+            policy = check_policy(document, parse_cron)
+            opened = self._vault.share(share)
+            now_ns = self._vault.clock.now_ns()
+            least_ns = self._delay_ns(opened)
+            shorter = _removal_delay_ns(policy) < least_ns
+            until_ns = now_ns + least_ns if shorter else 0
+            text = write_policy(policy)
+            opened.fold.order(lambda number, _: PolicySet(number, text, least_ns if shorter else 0, until_ns))
+        return _document(policy)
+
+    def prune(self, actor: Actor, share: str | None, dry_run: bool) -> list[PruneDecision]:
+        """Decide about the snapshots of a share, or of all; unless it is a dry run, delete what is not to be kept."""
+        self._rights.check(actor, Action.VIEW_SHARES if dry_run else Action.PRUNE)
+        names = [share] if share is not None else self._vault.names()
+        return [decision for name in names for decision in self._prune_share(actor, name, dry_run)]
+
+    def _prune_share(self, actor: Actor, share: str, dry_run: bool) -> Iterator[PruneDecision]:
+        opened = self._vault.share(share)
+        decisions = decide(self._facts(opened), policy_of(opened), self._vault.clock.now_ns())
+        gone = {row.id for row in opened.reader.ledger.snapshots(deleted=True) if row.deleted_ns}
+        for decision in decisions:
+            if not dry_run and not decision.keep and decision.id not in gone:
+                self._delete_by_policy(actor, opened, decision)
+            yield PruneDecision(share, decision.id, decision.keep, list(decision.reasons))
+
+    def _delete_by_policy(self, actor: Actor, opened: OpenShare, decision: Decision) -> None:
+        reason = "; ".join(decision.reasons)[:MAX_REASON]
+        self._order_deletion(opened, decision.id, reason)
+        self._audit.record(actor, "snapshot.prune", f"{opened.name}@{decision.id}", "done", {"reason": reason})
+
+    def _facts(self, opened: OpenShare) -> Iterator[SnapshotFacts]:
+        holds = opened.reader.ledger.holds()
+        now_ns = self._vault.clock.now_ns()
+        for row in opened.reader.ledger.snapshots(deleted=True):
+            names = tuple(hold.name for hold in in_force(holds.get(row.id, []), now_ns))
+            yield SnapshotFacts(
+                row.id, row.sequence, row.taken_ns, row.trigger, names, good=row.good != 0, deleted=bool(row.deleted_ns)
+            )
+
+    def _order_deletion(self, opened: OpenShare, snapshot: int, reason: str) -> None:
+        now_ns = self._vault.clock.now_ns()
+        after_ns = now_ns + self._delay_ns(opened)
+        opened.fold.order(lambda number, _: SnapshotDeleted(number, snapshot, now_ns, after_ns, reason))
+        self._keeper.notify(opened.name)
+
+    def _delay_ns(self, opened: OpenShare) -> int:
+        """Return the delay of a removal that is ordered now."""
+        least_ns, until_ns = opened.reader.ledger.least_delay()
+        delay_ns = _removal_delay_ns(policy_of(opened))
+        return max(delay_ns, least_ns) if self._vault.clock.now_ns() < until_ns else delay_ns
+
+    def _check_deletable(self, opened: OpenShare, snapshot: int) -> None:
+        holds = in_force(opened.reader.ledger.holds().get(snapshot, []), self._vault.clock.now_ns())
+        if holds:
+            names = ", ".join(f"{hold.name} ({hold.owner})" for hold in holds)
+            raise SnapshotHeld(f"snapshot {snapshot} of {opened.name} is held: {names}", remedy="release it first")
+        good = [row.id for row in opened.reader.ledger.snapshots() if row.good]
+        if good == [snapshot]:
+            raise LastGood(
+                f"snapshot {snapshot} is the only good one of {opened.name}", remedy="take another one while the share is good"
+            )
+
+    def _shown(self, opened: OpenShare, snapshot: int) -> Snapshot:
+        row = opened.reader.ledger.snapshot(snapshot)
+        if row is None:
+            raise _unknown(opened.name, snapshot)
+        return snapshot_of(row, opened.fold.sequence, opened.reader.ledger.holds().get(snapshot, []))
+
+    @contextmanager
+    def _act(self, actor: Actor, share: str, snapshot: int, verb: str, details: dict[str, Any]) -> Iterator[OpenShare]:
+        """Check right and snapshot, and note how the act on it ended."""
+        with self._audited(actor, Action.KEEP, share, verb, f"{share}@{snapshot}", details):
+            opened = self._vault.share(share)
+            if opened.reader.ledger.snapshot(snapshot) is None:
+                raise _unknown(share, snapshot)
+            yield opened
+
+    @contextmanager
+    def _audited(self, actor: Actor, action: Action, share: str, verb: str, what: str, details: dict[str, Any]) -> Iterator[None]:
+        try:
+            self._rights.check_path(actor, action, share)
+            yield
+        except StagekeeperError as error:
+            self._audit.record(actor, verb, what, "refused", {**details, "error": error.type})
+            raise
+        self._audit.record(actor, verb, what, "done", details)
+
+
+def policy_of(opened: OpenShare) -> Policy:
+    """Return the policy of a share; what was never set is the default."""
+    document = opened.reader.ledger.policy()
+    return Policy() if document is None else read_policy(document)
+
+
+def _document(policy: Policy) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(policy)
+    return document
+
+
+def _removal_delay_ns(policy: Policy) -> int:
+    return parse_duration(policy.limits.removal_delay)
+
+
+def _check_length(what: str, text: str, limit: int) -> None:
+    if len(text) > limit:
+        raise TextTooLong(f"the {what} has {len(text)} characters", remedy=f"use at most {limit}")
+
+
+def _unknown(share: str, snapshot: int) -> SnapshotUnknown:
+    return SnapshotUnknown(f"{share} has no snapshot {snapshot}", remedy="see `stagekeeper snapshot list`")

@@ -1,0 +1,217 @@
+"""Which snapshots stay: holds, deletion with its delay, policies, prune; each journaled and audited."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from appliance.audit import AuditLog
+from appliance.folding import keep_step
+from appliance.keeping_desk import HoldUnknown, KeepingDesk, LastGood, SnapshotHeld, SnapshotUnknown, TextTooLong
+from appliance.rights import Rights
+from appliance.root import Root
+from appliance.share_worker import ShareWorker
+from appliance.vault import OpenShare, Vault
+from core.errors import StagekeeperError
+from snapshots.policy import PolicyUnreadable
+from staging.changes import Attributes, Content, Create, Kind, Mirror
+from staging.frame_format import seal_frame
+from staging.protocol import Open
+from tests.appliance.program import SHARE, Program, fill
+from tests.appliance.settable_clock import SettableClock
+from web.errors import AccessDenied
+from web.operations import Actor
+
+ADMIN = Actor("admin", "admin")
+OPERATOR = Actor("oscar", "operator")
+AUDITOR = Actor("audrey", "auditor")
+PLAIN = Attributes(0o644, 0, 0, 0)
+DAY = 86_400.0
+
+
+@dataclass
+class Desk:
+    """A vault with one share, and the desk over it."""
+
+    vault: Vault
+    desk: KeepingDesk
+    audit: AuditLog
+    clock: SettableClock
+
+    @property
+    def share(self) -> OpenShare:
+        return self.vault.share(SHARE)
+
+    def snapshot(self, trigger: str = "schedule") -> int:
+        """Change the file, fold, and take a snapshot."""
+        opened = self.share
+        session = opened.receiver.open(Open(opened.receiver.share_id, 1)).session
+        position = opened.journal.position
+        begin = [Mirror(True), Create(0, Kind.FILE, PLAIN), Mirror(False)]
+        changes = begin if position.sequence == 0 else [Content(0, None, PLAIN)]
+        frame = seal_frame(opened.receiver.share_id, 1, position.sequence + 1, position.hash, [b"f"], changes)
+        opened.receiver.frames(session, frame)
+        taken = opened.fold.take_snapshot("", trigger, self.clock.now_ns())
+        opened.fold.fold_all()
+        return taken.id
+
+    def keep(self) -> None:
+        """Do what the keeper does until nothing is left to do."""
+        step = keep_step(self.vault)
+        while step(SHARE):
+            pass
+
+    def ids(self) -> list[int]:
+        return [row.id for row in self.share.reader.ledger.snapshots(deleted=True)]
+
+    def actions(self) -> list[tuple[str, str]]:
+        return [(entry["action"], entry["outcome"]) for entry in self.audit.page(None, 100)[0]][::-1]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    for part in ("journal", "packs", "db", "audit"):
+        (tmp_path / part).mkdir()
+    clock, counter = SettableClock(), itertools.count()
+    vault = Vault(Root(tmp_path, bytes(16)), clock, lambda size: next(counter).to_bytes(size, "big"))
+    vault.register(SHARE, b"leeds/finance---")
+    audit = AuditLog(tmp_path / "audit", bytes(16), clock)
+    keeper = ShareWorker("keep", vault.names, keep_step(vault))
+    yield Desk(vault, KeepingDesk(vault, keeper, Rights(lambda account: []), audit), audit, clock)
+    audit.close()
+    vault.close()
+
+
+def test_a_deleted_snapshot_goes_after_the_delay_and_not_before(desk: Desk) -> None:
+    first, second = desk.snapshot(), desk.snapshot()
+    shown = desk.desk.delete(OPERATOR, SHARE, first)
+    assert (shown.state, shown.reason, shown.drops_at) == ("deleted", "deleted by oscar", "2026-11-23T07:00:00.000000Z")
+    desk.clock.move(DAY - 1)
+    desk.keep()
+    assert desk.ids() == [first, second]
+    desk.clock.move(1)
+    desk.keep()
+    assert desk.ids() == [second]
+    assert desk.actions() == [("snapshot.delete", "done")]
+
+
+def test_a_deletion_is_taken_back(desk: Desk) -> None:
+    first = desk.snapshot()
+    desk.snapshot()
+    desk.desk.delete(OPERATOR, SHARE, first)
+    assert desk.desk.undelete(OPERATOR, SHARE, first).state == "ready"
+    desk.clock.move(30 * DAY)
+    desk.keep()
+    assert first in desk.ids()
+
+
+def test_a_hold_outranks_deletion_and_policy_until_it_ends(desk: Desk) -> None:
+    first = desk.snapshot()
+    desk.snapshot()
+    held = desk.desk.hold(OPERATOR, SHARE, first, "audit", "asked for", "2026-12-22T07:00:00Z")
+    assert [(hold.name, hold.owner, hold.expires_at) for hold in held.holds] == [
+        ("audit", "oscar", "2026-12-22T07:00:00.000000Z")
+    ]
+    with pytest.raises(SnapshotHeld, match="audit"):
+        desk.desk.delete(ADMIN, SHARE, first)
+    desk.clock.set("2026-12-22T07:00:00Z")
+    assert desk.desk.delete(ADMIN, SHARE, first).state == "deleted"
+
+
+def test_a_hold_that_comes_after_the_deletion_still_keeps(desk: Desk) -> None:
+    first = desk.snapshot()
+    desk.snapshot()
+    desk.desk.delete(OPERATOR, SHARE, first)
+    desk.desk.hold(OPERATOR, SHARE, first, "late", "", None)
+    desk.clock.move(2 * DAY)
+    desk.keep()
+    assert first in desk.ids()
+    desk.desk.release(OPERATOR, SHARE, first, "late")
+    desk.keep()
+    assert first not in desk.ids()
+
+
+def test_what_cannot_be_is_refused_by_name_and_audited(desk: Desk) -> None:
+    only = desk.snapshot()
+    cases: list[tuple[type[StagekeeperError], object]] = [
+        (LastGood, lambda: desk.desk.delete(ADMIN, SHARE, only)),
+        (SnapshotUnknown, lambda: desk.desk.label(ADMIN, SHARE, 99, "x")),
+        (HoldUnknown, lambda: desk.desk.release(ADMIN, SHARE, only, "x")),
+        (TextTooLong, lambda: desk.desk.label(ADMIN, SHARE, only, "x" * 201)),
+        (AccessDenied, lambda: desk.desk.delete(AUDITOR, SHARE, only)),
+        (AccessDenied, lambda: desk.desk.set_policy(OPERATOR, SHARE, {})),
+        (PolicyUnreadable, lambda: desk.desk.set_policy(ADMIN, SHARE, {"schedule": "at noon"})),
+    ]
+    for error, act in cases:
+        with pytest.raises(error):
+            act()  # type: ignore[operator]
+    assert [outcome for _, outcome in desk.actions()] == ["refused"] * len(cases)
+    assert desk.ids() == [only]
+
+
+def test_prune_deletes_what_the_policy_does_not_keep_and_a_dry_run_only_tells(desk: Desk) -> None:
+    taken = [desk.snapshot() for _ in range(4)]
+    desk.desk.set_policy(ADMIN, SHARE, {"retention": {"keep_last": 2, "max": None}})
+    told = desk.desk.prune(OPERATOR, None, dry_run=True)
+    assert [(decision.snapshot, decision.keep) for decision in told] == list(zip(taken, [False, False, True, True], strict=True))
+    assert all(decision.reasons for decision in told)
+    assert [row.deleted_ns for row in desk.share.reader.ledger.snapshots(deleted=True)] == [0] * 4
+    assert desk.desk.prune(OPERATOR, SHARE, dry_run=False) == told
+    gone = [row.id for row in desk.share.reader.ledger.snapshots(deleted=True) if row.deleted_ns]
+    assert gone == taken[:2]
+    desk.clock.move(2 * DAY)
+    desk.keep()
+    assert desk.ids() == taken[2:]
+    with pytest.raises(AccessDenied):
+        desk.desk.prune(AUDITOR, SHARE, dry_run=False)
+
+
+def test_a_delay_made_shorter_does_not_count_before_the_longer_one_has_passed(desk: Desk) -> None:
+    first, second = desk.snapshot(), desk.snapshot()
+    desk.snapshot()
+    desk.desk.set_policy(ADMIN, SHARE, {"limits": {"removal_delay": "1h"}})
+    assert desk.desk.delete(ADMIN, SHARE, first).drops_at == "2026-11-23T07:00:00.000000Z"
+    desk.clock.move(DAY + 1)
+    assert desk.desk.delete(ADMIN, SHARE, second).drops_at == "2026-11-23T08:00:01.000000Z"
+
+
+def test_the_policy_survives_the_loss_of_the_catalogue(desk: Desk, tmp_path: Path) -> None:
+    desk.snapshot()
+    set_to = desk.desk.set_policy(ADMIN, SHARE, {"retention": "kopia-like", "time_zone": "Europe/London"})
+    desk.keep()
+    desk.vault.close()
+    for path in (tmp_path / "db").rglob("*.db*"):
+        path.unlink()
+    again = Vault(Root(tmp_path, bytes(16)), desk.clock, lambda size: bytes(size))
+    again.share(SHARE).fold.fold_all()
+    other = KeepingDesk(again, ShareWorker("keep", again.names, keep_step(again)), Rights(lambda account: []), desk.audit)
+    assert other.policy(ADMIN, SHARE) == set_to
+    again.close()
+
+
+def test_the_commands(tmp_path: Path, root: Root) -> None:
+    store = Program(root.path)
+    fill(root.path, {b"a": b"one"})
+    store.json("snapshot", "create", SHARE)
+    (first, second) = (row["id"] for row in store.json("snapshot", "list", SHARE)["snapshots"])
+    assert store.json("snapshot", "label", SHARE, str(first), "after lunch")["label"] == "after lunch"
+    assert store.json("snapshot", "hold", SHARE, str(first), "--reason", "why")["holds"][0]["reason"] == "why"
+    refused = store.run("snapshot", "delete", SHARE, str(first), "--json")
+    assert (refused.returncode, b'"type":"snapshot_held"' in refused.stderr) == (4, True)
+    store.json("snapshot", "release", SHARE, str(first))
+    assert store.json("snapshot", "delete", SHARE, str(first))["state"] == "deleted"
+    assert [row["state"] for row in store.json("snapshot", "list", SHARE)["snapshots"]] == ["deleted", "ready"]
+    assert store.json("snapshot", "undelete", SHARE, str(first))["state"] == "ready"
+    assert store.run("snapshot", "delete", SHARE, "999").returncode == 3
+    policy = store.json("share", "policy", SHARE)
+    policy["retention"]["keep_last"] = 1
+    set_to = store.run("share", "policy", SHARE, "--set", "-", "--json", input=msgspec.json.encode(policy))
+    assert set_to.returncode == 0, set_to
+    decisions = store.json("prune", SHARE, "--dry-run")["decisions"]
+    assert [(row["snapshot"], row["keep"]) for row in decisions] == [(first, False), (second, True)]
+    assert store.run("prune", SHARE).returncode == 0
+    assert [row["state"] for row in store.json("snapshot", "list", SHARE)["snapshots"]] == ["deleted", "ready"]
+    assert store.run("share", "policy", SHARE, "--set", "/nowhere").returncode == 2

@@ -1,0 +1,45 @@
+"""`web.operations.Keeping` in memory: remembers what was asked, and answers with one snapshot."""
+
+from typing import Any
+
+from web.operations import Actor, PruneDecision, Snapshot
+
+SHOWN = Snapshot(3, 7, "2026-11-22T07:00:00.000000Z", "noon", "command", "crash", "ready", True)
+
+
+class MemoryKeeping:
+    """Acts on snapshots, told in `asked`."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+        self.document: dict[str, Any] = {"version": 1}
+
+    def label(self, actor: Actor, share: str, snapshot: int, label: str) -> Snapshot:
+        return self._note("label", share, snapshot, label)
+
+    def hold(self, actor: Actor, share: str, snapshot: int, name: str, reason: str, until: str | None) -> Snapshot:
+        return self._note("hold", share, snapshot, name, reason, until)
+
+    def release(self, actor: Actor, share: str, snapshot: int, name: str) -> Snapshot:
+        return self._note("release", share, snapshot, name)
+
+    def delete(self, actor: Actor, share: str, snapshot: int) -> Snapshot:
+        return self._note("delete", share, snapshot)
+
+    def undelete(self, actor: Actor, share: str, snapshot: int) -> Snapshot:
+        return self._note("undelete", share, snapshot)
+
+    def policy(self, actor: Actor, share: str) -> dict[str, Any]:
+        return self.document
+
+    def set_policy(self, actor: Actor, share: str, document: object) -> dict[str, Any]:
+        self.document = dict(document)  # type: ignore[call-overload]
+        return self.document
+
+    def prune(self, actor: Actor, share: str | None, dry_run: bool) -> list[PruneDecision]:
+        self._note("prune", share, dry_run)
+        return [PruneDecision("leeds/finance", 3, True, ["newest"])]
+
+    def _note(self, *words: object) -> Snapshot:
+        self.asked.append(words)
+        return SHOWN
