@@ -8,6 +8,7 @@ from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
 from appliance.keeping_desk import KeepingDesk
 from appliance.rights import Action
+from appliance.seal_desk import SealDesk
 from appliance.share_desk import ShareDesk
 from appliance.share_worker import ShareWorker
 from appliance.tape_exporter import TapeExporter
@@ -46,4 +47,5 @@ def make_parts(plumbing: Plumbing) -> Parts:
     intake = IntakeDesk(vault, worker, plumbing.branches, plumbing.enrolment)
     health = HealthDesk(vault, worker, keeper)
     keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit)
-    return Parts(desk, intake, health, keeping, exporter, start, close)
+    sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
+    return Parts(desk, intake, health, keeping, sealing, exporter, start, close)

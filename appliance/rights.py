@@ -24,6 +24,7 @@ class Action(Enum):
     SNAPSHOT = "take snapshots"
     KEEP = "label, hold, release or delete snapshots"
     PRUNE = "prune snapshots"
+    VERIFY = "verify what is stored"
     CHANGE_POLICY = "change policies"
     RESTORE = "restore into a directory of the appliance"
     EXPORT = "export snapshots"
@@ -49,8 +50,8 @@ _BY_ROLE: dict[str, frozenset[Action]] = {
     "admin": _ALL,
     "operator": _VIEWS
     | _FILES
-    | {Action.SNAPSHOT, Action.KEEP, Action.PRUNE, Action.RESTORE, Action.EXPORT, Action.CHANGE_SCHEDULES},
-    "auditor": _VIEWS | {Action.VIEW_ACCOUNTS, Action.VIEW_AUDIT},
+    | {Action.SNAPSHOT, Action.KEEP, Action.PRUNE, Action.VERIFY, Action.RESTORE, Action.EXPORT, Action.CHANGE_SCHEDULES},
+    "auditor": _VIEWS | {Action.VIEW_ACCOUNTS, Action.VIEW_AUDIT, Action.VERIFY},
     "user": _FILES,
 }
 

@@ -137,6 +137,23 @@ def finish_root(root: Root, files: FileLayer = OS_FILES) -> None:
     replace_file(root.path / _ROOT_MARKER, _encode_marker(root.store_id), files)
 
 
+def make_parts_again(path: Path, files: FileLayer = OS_FILES) -> None:
+    """Make the parts that a rebuild fills when they were lost as a whole; packs and journals must be there.
+
+    Only a rebuild, which somebody asked for, does this: an appliance that starts takes a missing part for a missing mount.
+    """
+    marker = path / _ROOT_MARKER
+    if not marker.exists():
+        return  # `open_root` tells what is wrong
+    store_id = _decode_marker(marker, marker.read_bytes())
+    for part in ("db", "audit"):
+        if not (path / part / _PART_MARKER).exists():
+            make_directories(path / part, files)
+            replace_file(path / part / _PART_MARKER, _encode_marker(store_id), files)
+    for part in _PLAIN:
+        make_directories(path / part, files)
+
+
 def open_root(path: Path) -> Root:
     """Check that the store is really there and return its places; raise what is missing, by name."""
     path = Path(os.path.abspath(path))

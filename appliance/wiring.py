@@ -35,7 +35,7 @@ from appliance.sign_in import SignInDesk
 from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer
 from web.app import create_app
-from web.operations import Health, Intake, Keeping, Operations, Shares
+from web.operations import Health, Intake, Keeping, Operations, Sealing, Shares
 from web.settings import WebSettings
 
 
@@ -76,6 +76,7 @@ class Parts:
     intake: Intake
     health: Health
     keeping: Keeping
+    sealing: Sealing
     exporter: Exporter
     start: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
@@ -165,7 +166,7 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
         )
     )
     sign_in = SignInDesk(plumbing.database, plumbing.audit, plumbing.clock, plumbing.chance)
-    return Operations(parts.shares, administration, sign_in, parts.intake, parts.health, parts.keeping), scheduler
+    return Operations(parts.shares, administration, sign_in, parts.intake, parts.health, parts.keeping, parts.sealing), scheduler
 
 
 def open_appliance(

@@ -1,11 +1,11 @@
 """Reading segments: which there are, what they hold, and whether a tail is torn or damaged."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.framing import HEADER_BYTES, Record, read_record, read_records
-from staging import frame_format
+from core.framing import Record, read_record, read_records
 from staging.frame_format import FrameHeader, read_header
 from staging.journal_format import (
     CONTROL,
@@ -18,6 +18,9 @@ from staging.journal_format import (
     decode_head,
 )
 from staging.protocol import Position
+
+_TYPE_FIELD = re.compile(rb"[\x02\x03]\x00\x00\x00")  # of a frame's or a control record's header
+_TYPE_OFFSET = 4  # of that field in the header
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +108,11 @@ def scan_last_segment(path: Path, size: int) -> Scan:
 def _check_torn(path: Path, end: int) -> None:
     """A record behind the bad place that says "this place was durable" proves damage; else it is a torn tail."""
     data = path.read_bytes()
-    found = data.find(frame_format.MAGIC, end)
     with path.open("rb") as file:
-        while found >= 0:
-            record = read_record(file, max(found - ENVELOPE_BYTES - HEADER_BYTES, 0))
-            if record is not None and record.type == FRAME and decode_envelope(record.payload).synced_bytes > end:
+        for match in _TYPE_FIELD.finditer(data, end):
+            record = read_record(file, max(match.start() - _TYPE_OFFSET, end))
+            if record is not None and decode_envelope(record.payload).synced_bytes > end:
                 raise JournalDamaged(f"{path} is damaged at byte {end}", remedy="see the runbook: damaged journal")
-            found = data.find(frame_format.MAGIC, found + 1)
 
 
 def _end_of(segment: Segment) -> Position:

@@ -6,6 +6,7 @@
     POST   shares/B/S/snapshots {label} · shares/B/S/restore {to, at, path | path_base64, overwrite} (lines)
     POST   shares/B/S/snapshots/ID/label {label} | hold {name, reason, until} | release {name} | delete | undelete
     GET    shares/B/S/policy    PUT shares/B/S/policy {…}    POST prune {share, dry_run}
+    POST   shares/B/S/verify-seal (lines)
     GET    branches · users · schedules · schedules/NAME/next?count=
     POST   branches {name} · branches/B/revoke
     POST   users {name, role, password, grants} · users/NAME/password {password} | disable | enable | tokens {scope}
@@ -23,6 +24,7 @@ from web.answers import document, listing
 from web.api_accounts import AccountApi
 from web.api_exports import ExportApi
 from web.api_keeping import KeepingApi
+from web.api_seals import SealApi
 from web.api_shares import ShareApi
 from web.authentication import csrf_token, current_actor, current_identity
 from web.operations import Operations
@@ -76,6 +78,7 @@ def add_api(app: Flask, operations: Operations, settings: WebSettings) -> None:
     """Put the whole API on `app`."""
     app.register_blueprint(ShareApi(operations.shares, settings).blueprint())
     app.register_blueprint(KeepingApi(operations.keeping).blueprint())
+    app.register_blueprint(SealApi(operations.sealing).blueprint())
     app.register_blueprint(AccountApi(operations.administration).blueprint())
     app.register_blueprint(ExportApi(operations.administration).blueprint())
     app.register_blueprint(AuditApi(operations, settings).blueprint())

@@ -208,6 +208,25 @@ class Keeping(Protocol):
     def prune(self, actor: Actor, share: str | None, dry_run: bool) -> list[PruneDecision]: ...
 
 
+class SealReport(Struct, frozen=True):
+    """Whether a catalogue equals its seals."""
+
+    share: str
+    sequence: int
+    digest: str  # head of the chain
+    seals: int
+    rows: int
+    equal: bool
+    differences: list[str]
+
+
+class Sealing(Protocol):
+    """Proof that a catalogue is what was sealed."""
+
+    def verify_seal(self, actor: Actor, share: str) -> Iterator[Progress | SealReport]:
+        """Compare; the last value is the report. Audited."""
+
+
 class Administration(Protocol):
     """Branches, accounts, exports, schedules, audit. Answers are the JSON documents of the API."""
 
@@ -311,3 +330,4 @@ class Operations:
     intake: Intake
     health: Health
     keeping: Keeping
+    sealing: Sealing

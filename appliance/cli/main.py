@@ -25,6 +25,7 @@ from appliance.cli.files import cat, ls, restore, versions
 from appliance.cli.keeping import prune
 from appliance.cli.late import open_locally
 from appliance.cli.schedule import schedule
+from appliance.cli.seals import rebuild, verify_seal
 from appliance.cli.service import PROGRAM, completion, init, serve
 from appliance.cli.share import share, snapshot, stats
 from appliance.cli.user import user
@@ -38,24 +39,11 @@ def stagekeeper() -> None:
     """Stagekeeper, the backup staging appliance."""
 
 
-for command in (
-    init,
-    serve,
-    demo,
-    branch,
-    user,
-    share,
-    snapshot,
-    ls,
-    cat,
-    versions,
-    restore,
-    export,
-    schedule,
-    audit,
-    stats,
-    prune,
-):
+COMMANDS = (
+    init, serve, demo, branch, user, share, snapshot, ls, cat, versions, restore, export, schedule, audit, stats, prune,
+    rebuild, verify_seal,
+)  # fmt: skip
+for command in COMMANDS:
     stagekeeper.add_command(command)
 stagekeeper.add_command(completion)
 

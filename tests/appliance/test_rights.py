@@ -21,7 +21,7 @@ PATHS = st.lists(st.sampled_from([b"a", b"b", b"c"]), max_size=4).map(lambda nam
         ("operator", {Action.CHANGE_BRANCHES, Action.CHANGE_POLICY, Action.VIEW_ACCOUNTS, Action.CHANGE_ACCOUNTS,
                       Action.VIEW_AUDIT}),
         ("auditor", set(Action) - {Action.VIEW_SHARES, Action.VIEW_STATS, Action.VIEW_BRANCHES, Action.VIEW_SCHEDULES,
-                                   Action.VIEW_ACCOUNTS, Action.VIEW_AUDIT}),
+                                   Action.VIEW_ACCOUNTS, Action.VIEW_AUDIT, Action.VERIFY}),
         ("user", set(Action) - {Action.VIEW_SHARES, Action.BROWSE, Action.DOWNLOAD}),
         ("stranger", set(Action)),
         ("", set(Action)),

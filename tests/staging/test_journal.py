@@ -156,3 +156,18 @@ def test_recent_frames_are_remembered_for_repeats(tmp_path: Path) -> None:
     assert opened(tmp_path).hash_of(1) == expected
     assert journal.hash_of(99) is None
     assert isinstance(expected, bytes) and Digest(expected) == expected
+
+
+@pytest.mark.parametrize("at", [0, 4, 40], ids=["length", "type", "payload"])
+def test_a_damaged_frame_behind_which_only_control_records_stand_is_damage_and_no_torn_tail(tmp_path: Path, at: int) -> None:
+    journal = opened(tmp_path)
+    begins = journal.size_bytes()
+    journal.sync(append(journal))
+    journal.sync(journal.append_control(lambda position: b"\x93\x02\x01\x03"))
+    journal.close()
+    (path,) = tmp_path.glob("*.skj")
+    data = bytearray(path.read_bytes())
+    data[begins + at] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(JournalDamaged):
+        opened(tmp_path)

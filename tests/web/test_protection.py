@@ -12,7 +12,14 @@ from web.operations import Actor
 from web.settings import WebSettings
 
 OPEN_WITHOUT_SIGN_IN = {"/static/<path:filename>", "/healthz", "/readyz", "/metrics", "/sign-in", "/intake/v1/enroll"}
-EXAMPLES = {"branch": "leeds", "share": "office", "account": "anna", "schedule": "nightly", "filename": "style.css", "snapshot": "3"}
+EXAMPLES = {
+    "branch": "leeds",
+    "share": "office",
+    "account": "anna",
+    "schedule": "nightly",
+    "filename": "style.css",
+    "snapshot": "3",
+}
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
 

@@ -1,0 +1,102 @@
+"""Making the databases of the store again, from packs and journals alone: `stagekeeper rebuild`.
+
+The old ones are moved aside first, never removed: whoever rebuilds may need to look at them. A note in the folder tells that a
+rebuild has begun; one that was cut off goes on where it was, with the shares that are not done yet. The appliance must not run.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from appliance.root import Root, check_owner, make_parts_again, open_root
+from appliance.root_lock import RootLock
+from appliance.vault import Vault
+from core.clock import Clock, SystemClock
+from core.durable import OS_FILES, FileLayer, make_directories, move_file, remove_file, replace_file
+from core.errors import Damaged
+from web.operations import Progress
+
+_NOTE = "rebuilding"
+_ASIDE = "before-rebuild"
+
+
+class RebuiltShare(Struct, frozen=True):
+    """One share after a rebuild; `error` tells why it could not be made again."""
+
+    share: str
+    folded_sequence: int
+    files: int
+    snapshots: int
+    error: str | None = None
+
+
+class RebuildReport(Struct, frozen=True):
+    """What a rebuild made, and where the old databases lie."""
+
+    shares: list[RebuiltShare]
+    chunks: int
+    packs: int
+    aside: str
+
+
+def rebuild(
+    path: Path, report: Callable[[Progress], None], clock: Clock | None = None, files: FileLayer = OS_FILES
+) -> RebuildReport:
+    """Make index and catalogues again; raise `RootLocked` while the appliance runs."""
+    make_parts_again(Path(os.path.abspath(path)), files)
+    root = open_root(path)
+    check_owner(root, os.geteuid())
+    lock = RootLock(root.lock_file)
+    try:
+        aside = _begin(root, files)
+        report(Progress(0, None, 0, "reading the packs"))
+        vault = Vault(root, clock or SystemClock(), secrets.token_bytes, files)
+        try:
+            shares = [_rebuild_share(vault, name, report) for name in vault.names()]
+            chunks, packs = vault.store.counts()
+        finally:
+            vault.close()
+        remove_file(root.db / _NOTE, files)
+        return RebuildReport(shares, chunks, packs, str(aside))
+    finally:
+        lock.release()
+
+
+def _begin(root: Root, files: FileLayer) -> Path:
+    """Move the old databases aside, once, and return where they lie."""
+    note = root.db / _NOTE
+    if note.exists():
+        return root.db / note.read_text()
+    number = 1
+    while (root.db / f"{_ASIDE}-{number}").exists():
+        number += 1
+    aside = root.db / f"{_ASIDE}-{number}"
+    make_directories(aside, files)
+    for old in _databases(root):
+        target = aside / old.relative_to(root.db)
+        make_directories(target.parent, files)
+        move_file(old, target, files)
+    replace_file(note, aside.name.encode(), files)
+    return aside
+
+
+def _databases(root: Root) -> Iterator[Path]:
+    """Yield the files that can be made again; WAL files before what they belong to, so that no half stays behind."""
+    yield from sorted(root.db.glob("index.db*"), reverse=True)
+    yield from sorted((root.db / "shares").glob("*/*.db*"), reverse=True)
+
+
+def _rebuild_share(vault: Vault, name: str, report: Callable[[Progress], None]) -> RebuiltShare:
+    try:
+        share = vault.share(name)
+        while share.fold.sequence < share.journal.durable.sequence:
+            share.fold.fold()
+            report(Progress(share.fold.sequence, share.journal.durable.sequence, share.fold.totals[0], name))
+        share.fold.fold_all()
+        snapshots = len(share.reader.ledger.snapshots(deleted=True))
+        return RebuiltShare(name, share.fold.sequence, share.fold.totals[0], snapshots)
+    except Damaged as error:
+        return RebuiltShare(name, 0, 0, 0, error.message)
