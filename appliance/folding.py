@@ -1,9 +1,11 @@
 """What is done for a share in the background: folding what came, and keeping what is to be kept.
 
-Both are single steps that a `ShareWorker` repeats. Folding comes first and is short; keeping seals what the newest fence
-shows, lets deleted snapshots go when their time has come, and removes rows that nobody sees any more.
+Both are single steps that a `ShareWorker` repeats. Folding comes first and is short; keeping holds the last good snapshot,
+takes one that waited, seals what the newest fence shows, lets deleted snapshots go when their time has come, and removes rows
+that nobody sees any more.
 """
 
+from appliance.goodness import hold_last_good, take_deferred
 from appliance.share_worker import Step
 from appliance.vault import OpenShare, Vault
 from core.errors import NotFound
@@ -32,6 +34,8 @@ def keep_step(vault: Vault) -> Step:
             share = vault.share(name)
         except NotFound:
             return False  # removed meanwhile
+        hold_last_good(share)
+        take_deferred(share, vault.clock.now_ns())
         share.sealer.seal()
         drop_due(share, vault.clock.now_ns())
         return share.fold.sweep() > 0

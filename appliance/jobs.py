@@ -12,8 +12,9 @@ from appliance.exports import Exporter, checked_destination, checked_sources
 from appliance.root import Root
 from appliance.schedules_db import ScheduleRow
 from appliance.settings import Settings
+from appliance.share_desk import SnapshotDeferred
 from core.errors import Damaged, StagekeeperError, TryLater
-from web.operations import Actor, Progress, Shares
+from web.operations import Actor, Keeping, Progress, Shares
 from web.streams import close
 
 
@@ -51,6 +52,8 @@ def take_snapshots(shares: Shares, schedule: ScheduleRow) -> list[dict[str, Any]
     for share in schedule.shares:
         try:
             snapshot = shares.create_snapshot(actor, share, schedule.name)
+        except SnapshotDeferred as error:  # it is not lost: the reason is told, and it comes when the share is good
+            taken.append({"share": share, "deferred": error.message})
         except StagekeeperError as error:
             failures.append(f"{share}: {error.message}")
         else:
@@ -58,6 +61,13 @@ def take_snapshots(shares: Shares, schedule: ScheduleRow) -> list[dict[str, Any]
     if failures:
         raise JobIncomplete("; ".join(failures), remedy="see the share's state, then run the schedule again")
     return taken
+
+
+def prune_shares(keeping: Keeping, schedule: ScheduleRow) -> list[dict[str, Any]]:
+    """Prune each share by its policy and return what was decided to go."""
+    actor = schedule_actor(schedule.name)
+    decisions = [decision for share in schedule.shares for decision in keeping.prune(actor, share, False)]
+    return [msgspec.to_builtins(decision) for decision in decisions if not decision.keep]
 
 
 def export_snapshots(place: ExportPlace, schedule: ScheduleRow, stopping: Callable[[], bool]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from appliance.cron import parse_cron
 from appliance.folding import in_force
 from appliance.rights import Action, Rights
 from appliance.rows import snapshot_of
+from appliance.schedules import Schedules
 from appliance.share_worker import ShareWorker
 from appliance.vault import OpenShare, Vault
 from core.clock import parse_time
@@ -61,9 +62,10 @@ class LastGood(Refused):
 class KeepingDesk:
     """The acts on snapshots and policies."""
 
-    def __init__(self, vault: Vault, keeper: ShareWorker, rights: Rights, audit: AuditLog) -> None:
+    def __init__(self, vault: Vault, keeper: ShareWorker, rights: Rights, audit: AuditLog, schedules: Schedules) -> None:
         """Bind the parts."""
         self._vault, self._keeper, self._rights, self._audit = vault, keeper, rights, audit
+        self._schedules = schedules
 
     def label(self, actor: Actor, share: str, snapshot: int, label: str) -> Snapshot:
         """Give a snapshot another label."""
@@ -120,6 +122,7 @@ class KeepingDesk:
             until_ns = now_ns + least_ns if shorter else 0
             text = write_policy(policy)
             opened.fold.order(lambda number, _: PolicySet(number, text, least_ns if shorter else 0, until_ns))
+            self._schedules.follow_policy(share, policy.schedule, policy.time_zone)
         return _document(policy)
 
     def prune(self, actor: Actor, share: str | None, dry_run: bool) -> list[PruneDecision]:

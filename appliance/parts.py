@@ -8,6 +8,7 @@ from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
 from appliance.keeping_desk import KeepingDesk
 from appliance.rights import Action
+from appliance.schedules import Schedules
 from appliance.seal_desk import SealDesk
 from appliance.share_desk import ShareDesk
 from appliance.share_worker import ShareWorker
@@ -46,6 +47,6 @@ def make_parts(plumbing: Plumbing) -> Parts:
 
     intake = IntakeDesk(vault, worker, plumbing.branches, plumbing.enrolment)
     health = HealthDesk(vault, worker, keeper)
-    keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit)
+    keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit, Schedules(plumbing.database, plumbing.clock))
     sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
     return Parts(desk, intake, health, keeping, sealing, exporter, start, close)

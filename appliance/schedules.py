@@ -42,7 +42,7 @@ class ScheduleRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     cron: str
-    action: Literal["snapshot", "export"]
+    action: Literal["snapshot", "export", "prune"]
     shares: list[str]
     tz: str = "UTC"
     to: str = ""
@@ -78,7 +78,7 @@ def parse_request(request: dict[str, Any], now_ns: int) -> ScheduleRow:
         raise ScheduleUnreadable("no share is named", remedy="name at least one share")
     shares = [check_share(share) for share in dict.fromkeys(asked.shares)]
     if (asked.action == "export") != bool(asked.to):
-        raise ScheduleUnreadable("exports need a directory, snapshots have none", remedy="give --to DIR with an export")
+        raise ScheduleUnreadable("exports need a directory, nothing else has one", remedy="give --to DIR with an export")
     rule = parse_cron(asked.cron)
     if next(runs_after(rule, parse_zone(asked.tz), now_ns), None) is None:
         raise ScheduleUnreadable(f"{asked.cron!r} never comes", remedy="name a date that exists")
@@ -126,8 +126,20 @@ class Schedules:
             self._table.insert(row)
         return self.shown(row)
 
+    def follow_policy(self, share: str, cron: str | None, tz: str) -> None:
+        """Let a share's policy have the schedule that it asks for, under the share's own name, or none."""
+        now = self.clock.now_ns()
+        with self._database.write():
+            old = self._table.get(share)
+            if old is not None and (cron is None or (old.cron, old.tz) != (parse_cron(cron).text, tz)):
+                self._table.delete(share)
+                old = None
+            if old is None and cron is not None:
+                rule = parse_cron(cron)
+                self._table.insert(ScheduleRow(share, rule.text, tz, "snapshot", [share], "", "full", True, now, now))
+
     def all(self) -> list[ScheduleRow]:
-        """Return all schedules by name."""
+        """Return all schedules by name; one that a policy asks for has the name of its share."""
         return self._table.all()
 
     def get(self, name: str) -> ScheduleRow:

@@ -17,7 +17,7 @@ from appliance.share_worker import ShareWorker
 from appliance.space import measure
 from appliance.vault import OpenShare, Vault
 from core.clock import format_time
-from core.errors import Damaged, NotFound, Refused, StagekeeperError
+from core.errors import Damaged, NotFound, Refused, StagekeeperError, TryLater
 from core.relpath import RelPath, join, show_path, split
 from snapshots.history import versions_of
 from snapshots.ledger_db import SnapshotRow
@@ -33,6 +33,10 @@ _PIECE_BYTES = 1024 * 1024
 
 class NotAFile(NotFound):
     """What was named is no file."""
+
+
+class SnapshotDeferred(TryLater):
+    """A scheduled snapshot waits until the share is good."""
 
 
 class LabelTooLong(Refused):
@@ -68,6 +72,11 @@ class ShareDesk:
             raise LabelTooLong(f"a label of {len(label)} characters", remedy=f"use at most {MAX_LABEL_CHARACTERS}")
         opened = self._vault.share(share)
         trigger = "schedule" if actor.account.startswith("schedule:") else "command"
+        state, reason = opened.fold.state
+        if trigger == "schedule" and state != "good":
+            opened.fold.defer(label)
+            self._audit.record(actor, "snapshot.create", share, "deferred", {"label": label, "reason": reason})
+            raise SnapshotDeferred(f"the snapshot of {share} waits: {reason}", remedy="it is taken when the share is good")
         row = opened.fold.take_snapshot(label, trigger, self._vault.clock.now_ns())
         self._worker.notify(share)
         self._audit.record(actor, "snapshot.create", f"{share}@{row.id}", "done", {"label": label})

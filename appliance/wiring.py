@@ -23,7 +23,7 @@ from appliance.certificates import CERTIFICATE_FILE, KEY_FILE, fingerprint
 from appliance.credentials import Chance
 from appliance.enrolment import EnrolmentDesk
 from appliance.exports import Exporter
-from appliance.jobs import ExportPlace, export_snapshots, take_snapshots
+from appliance.jobs import ExportPlace, export_snapshots, prune_shares, take_snapshots
 from appliance.rights import Rights
 from appliance.root import Root, check_owner, open_root
 from appliance.root_lock import RootLock
@@ -146,6 +146,8 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
     def run(row: ScheduleRow, stopping: Callable[[], bool]) -> Any:
         if row.action == "snapshot":
             return take_snapshots(parts.shares, row)
+        if row.action == "prune":
+            return prune_shares(parts.keeping, row)
         return export_snapshots(place, row, stopping)
 
     scheduler = Scheduler(schedules, run, plumbing.branches.flush)

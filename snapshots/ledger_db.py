@@ -134,6 +134,12 @@ class LedgerWriter:
         (newest,) = self._connection.execute(f"SELECT max(sequence) FROM ({FENCES}) WHERE sequence <= ?", (sequence,)).fetchone()
         return newest or 0
 
+    def set_deferred(self, label: str | None) -> None:
+        """Remember that a scheduled snapshot waits, or that none does."""
+        self._connection.execute("DELETE FROM meta WHERE key='deferred'")
+        if label is not None:
+            self._connection.execute("INSERT INTO meta VALUES ('deferred', ?)", (label,))
+
     def add_anchor(self, sequence: int, taken_ns: int) -> None:
         """Keep the state as of a sequence for questions about instants."""
         self._connection.execute("INSERT OR IGNORE INTO anchor VALUES (?,?)", (sequence, taken_ns))
@@ -216,6 +222,11 @@ class LedgerReader:
         rows = self._query("SELECT value FROM meta WHERE key='least_delay'", ())
         delay_ns, until_ns = str(rows[0][0]).split() if rows else ("0", "0")
         return int(delay_ns), int(until_ns)
+
+    def deferred(self) -> str | None:
+        """Return the label of the scheduled snapshot that waits for the share to be good, None when none waits."""
+        rows = self._query("SELECT value FROM meta WHERE key='deferred'", ())
+        return str(rows[0][0]) if rows else None
 
     def fences_around(self, sequence: int) -> tuple[int, int]:
         """Return the nearest fences below and above a sequence (0 and LIVE where there is none)."""

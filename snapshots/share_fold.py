@@ -118,6 +118,11 @@ class ShareFold:
                 raise
             return made[0]
 
+    def defer(self, label: str | None) -> None:
+        """Remember that a scheduled snapshot waits for the share to be good (None: no more)."""
+        with self._lock, transaction(self._catalogue.connection):
+            self._ledger.set_deferred(label)
+
     @contextmanager
     def lease(self, sequence: int | None = None) -> Iterator[int]:
         """Keep the state as of a fence (None: as of now) readable within the context and yield its sequence.

@@ -21,7 +21,7 @@ def schedule() -> None:
 @click.argument("name")
 @click.option("--cron", required=True, help=f"Five fields in quotes, or one of {', '.join(PRESETS)}.")
 @click.option("--tz", default="UTC", show_default=True, help="Time zone of the wall clock that is meant.")
-@click.option("--action", required=True, type=click.Choice(["snapshot", "export"]))
+@click.option("--action", required=True, type=click.Choice(["snapshot", "export", "prune"]))
 @click.option("--share", "shares", multiple=True, required=True, metavar="B/S")
 @click.option("--to", "target", default="", metavar="DIR", help="Where an export writes its cartridges.")
 @click.option("--kind", type=click.Choice(["full", "differential", "incremental"]), default="full")

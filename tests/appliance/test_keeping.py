@@ -8,16 +8,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
 from appliance.folding import keep_step
 from appliance.keeping_desk import HoldUnknown, KeepingDesk, LastGood, SnapshotHeld, SnapshotUnknown, TextTooLong
 from appliance.rights import Rights
 from appliance.root import Root
+from appliance.schedules import Schedules
+from appliance.share_desk import ShareDesk, SnapshotDeferred
 from appliance.share_worker import ShareWorker
 from appliance.vault import OpenShare, Vault
 from core.errors import StagekeeperError
 from snapshots.policy import PolicyUnreadable
-from staging.changes import Attributes, Content, Create, Kind, Mirror
+from staging.changes import Attributes, Change, Content, Create, Kind, Mirror, Unlink
 from staging.frame_format import seal_frame
 from staging.protocol import Open
 from tests.appliance.program import SHARE, Program, fill
@@ -40,20 +43,29 @@ class Desk:
     desk: KeepingDesk
     audit: AuditLog
     clock: SettableClock
+    schedules: Schedules
 
     @property
     def share(self) -> OpenShare:
         return self.vault.share(SHARE)
 
-    def snapshot(self, trigger: str = "schedule") -> int:
-        """Change the file, fold, and take a snapshot."""
+    def send(self, *changes: Change) -> None:
+        """Send changes of the files f and absent, and fold them."""
         opened = self.share
         session = opened.receiver.open(Open(opened.receiver.share_id, 1)).session
         position = opened.journal.position
-        begin = [Mirror(True), Create(0, Kind.FILE, PLAIN), Mirror(False)]
-        changes = begin if position.sequence == 0 else [Content(0, None, PLAIN)]
-        frame = seal_frame(opened.receiver.share_id, 1, position.sequence + 1, position.hash, [b"f"], changes)
+        paths = [b"f", b"absent"]
+        frame = seal_frame(opened.receiver.share_id, 1, position.sequence + 1, position.hash, paths, list(changes))
         opened.receiver.frames(session, frame)
+        opened.fold.fold_all()
+
+    def snapshot(self, trigger: str = "schedule") -> int:
+        """Change the file, fold, and take a snapshot."""
+        opened = self.share
+        if opened.journal.position.sequence == 0:
+            self.send(Mirror(True), Create(0, Kind.FILE, PLAIN), Mirror(False))
+        else:
+            self.send(Content(0, None, PLAIN))
         taken = opened.fold.take_snapshot("", trigger, self.clock.now_ns())
         opened.fold.fold_all()
         return taken.id
@@ -72,7 +84,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path, database: ApplianceDatabase) -> Iterator[Desk]:
     for part in ("journal", "packs", "db", "audit"):
         (tmp_path / part).mkdir()
     clock, counter = SettableClock(), itertools.count()
@@ -80,7 +92,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     vault.register(SHARE, b"leeds/finance---")
     audit = AuditLog(tmp_path / "audit", bytes(16), clock)
     keeper = ShareWorker("keep", vault.names, keep_step(vault))
-    yield Desk(vault, KeepingDesk(vault, keeper, Rights(lambda account: []), audit), audit, clock)
+    schedules = Schedules(database, clock)
+    yield Desk(vault, KeepingDesk(vault, keeper, Rights(lambda account: []), audit, schedules), audit, clock, schedules)
     audit.close()
     vault.close()
 
@@ -187,9 +200,55 @@ def test_the_policy_survives_the_loss_of_the_catalogue(desk: Desk, tmp_path: Pat
         path.unlink()
     again = Vault(Root(tmp_path, bytes(16)), desk.clock, lambda size: bytes(size))
     again.share(SHARE).fold.fold_all()
-    other = KeepingDesk(again, ShareWorker("keep", again.names, keep_step(again)), Rights(lambda account: []), desk.audit)
+    keeper = ShareWorker("keep", again.names, keep_step(again))
+    other = KeepingDesk(again, keeper, Rights(lambda account: []), desk.audit, desk.schedules)
     assert other.policy(ADMIN, SHARE) == set_to
     again.close()
+
+
+def test_the_last_good_snapshot_is_held_while_the_share_is_bad(desk: Desk) -> None:
+    older, newest = desk.snapshot(), desk.snapshot()
+    desk.send(Unlink(1))
+    desk.keep()
+    holds = desk.share.reader.ledger.holds()
+    assert {snapshot: [hold.name for hold in held] for snapshot, held in holds.items()} == {newest: ["last-good"]}
+    with pytest.raises(SnapshotHeld):
+        desk.desk.delete(ADMIN, SHARE, newest)
+    desk.send(Mirror(True), Create(0, Kind.FILE, PLAIN), Mirror(False))
+    desk.keep()
+    assert desk.share.fold.state[0] == "good"
+    assert desk.share.reader.ledger.holds() == {}
+    assert desk.desk.delete(ADMIN, SHARE, older).state == "deleted"
+
+
+def test_a_scheduled_snapshot_waits_until_the_share_is_good(desk: Desk) -> None:
+    desk.snapshot()
+    desk.send(Unlink(1))
+    shares = ShareDesk(desk.vault, ShareWorker("fold", list, lambda name: False), Rights(lambda account: []), desk.audit)
+    actor = Actor("schedule:noon", "operator")
+    with pytest.raises(SnapshotDeferred, match="did not fit"):
+        shares.create_snapshot(actor, SHARE, "noon")
+    desk.keep()
+    assert len(desk.ids()) == 1
+    desk.send(Mirror(True), Create(0, Kind.FILE, PLAIN), Mirror(False))
+    desk.keep()
+    row = desk.share.reader.ledger.snapshots()[-1]
+    assert (row.label, row.trigger) == ("noon", "schedule")
+    desk.keep()
+    assert len(desk.ids()) == 2, "it is taken once"
+    assert ("snapshot.create", "deferred") in desk.actions()
+
+
+def test_a_policy_brings_its_own_schedule(desk: Desk) -> None:
+    desk.snapshot()
+    desk.desk.set_policy(ADMIN, SHARE, {"schedule": "weekdays-0700-1200", "time_zone": "Europe/London"})
+    (row,) = desk.schedules.all()
+    assert (row.name, row.cron, row.tz, row.action, row.shares) == (SHARE, "0 7,12 * * 1-5", "Europe/London", "snapshot", [SHARE])
+    desk.clock.move(60)
+    desk.desk.set_policy(ADMIN, SHARE, {"schedule": "weekdays-0700-1200", "time_zone": "Europe/London", "quota_bytes": 7})
+    assert desk.schedules.all() == [row], "what is used up stays used up"
+    desk.desk.set_policy(ADMIN, SHARE, {})
+    assert desk.schedules.all() == []
 
 
 def test_the_commands(tmp_path: Path, root: Root) -> None:
