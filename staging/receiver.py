@@ -23,7 +23,7 @@ from staging.protocol import (
     TargetSession,
     Verdict,
 )
-from staging.references import check_path_indexes, check_texts, contents_named
+from staging.references import checked_references
 
 POLL_SECONDS = 30.0
 MAX_KEYS = 100_000  # one question of `missing`: 3.3 MB
@@ -121,9 +121,7 @@ class ShareReceiver:
             return
         check_frame(frame, self.share_id, position.hash)
         content = unpack_frame(frame, header)
-        check_path_indexes(content)
-        check_texts(content)
-        named = contents_named(content)
+        named = checked_references(content)
         with self._store.gate():
             keys = [(kind, digest) for kind, digest, _ in named]
             absent = self._store.missing(self._domain, keys)

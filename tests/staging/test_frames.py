@@ -41,7 +41,7 @@ from staging.frame_format import (
     seal_frame,
     unpack_frame,
 )
-from staging.references import check_path_indexes, contents_named
+from staging.references import checked_references
 
 SHARE = bytes(range(16))
 PREVIOUS = digest_of(b"the frame before")
@@ -147,12 +147,12 @@ def test_a_path_that_leaves_the_share_is_refused(path: bytes) -> None:
 def test_a_path_index_behind_the_table_is_refused() -> None:
     for change in (Unlink(2), Rename(0, 9), Link(0, 5), Group((Write(7, 0, b"x"),))):
         with pytest.raises(FrameDamaged, match="names path"):
-            check_path_indexes(unpack_frame(sealed([change])))
+            checked_references(unpack_frame(sealed([change])))
 
 
 def test_the_contents_that_a_frame_names_are_found_inside_groups_too() -> None:
     frame = unpack_frame(sealed([Group((Content(0, Chunk(b"c" * 32, 1)),)), Content(0, Recipe(b"r" * 32, 2))]))
-    assert contents_named(frame) == {(ChunkKind.DATA, b"c" * 32, 1), (ChunkKind.NODE, b"r" * 32, 2)}
+    assert checked_references(frame) == {(ChunkKind.DATA, b"c" * 32, 1), (ChunkKind.NODE, b"r" * 32, 2)}
 
 
 def test_a_write_of_150_bytes_costs_at_most_170_on_the_wire_when_batched() -> None:
