@@ -16,8 +16,9 @@ from core.database import transaction
 from core.errors import Damaged, NotFound
 from snapshots.catalogue_db import CatalogueWriter
 from snapshots.chunk_store import ChunkStore
-from snapshots.content_edit import Edits, apply_edits
+from snapshots.content_edit import apply_edits
 from snapshots.control_format import Control, ControlDamaged, SnapshotTaken, decode_control, encode_control
+from snapshots.edits import Edits
 from snapshots.fold import DoesNotFit, TreeFold
 from snapshots.ledger_db import Counters, LedgerWriter, SnapshotRow
 from snapshots.sweep_db import sweep_rows
