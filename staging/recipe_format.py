@@ -10,6 +10,9 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import starmap
+
+from msgspec import Struct
 
 from core.digest import ZERO_DIGEST, Digest
 from core.errors import Damaged
@@ -28,8 +31,7 @@ class RecipeDamaged(Damaged):
     """A recipe node is none, or does not fit its place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True, gc=False):
     """One entry of a recipe: `length` bytes; the zero digest is a hole."""
 
     length: int
@@ -59,7 +61,7 @@ def decode_node(data: bytes | memoryview) -> tuple[int, list[Piece]]:
         or len(data) != _HEAD.size + count * _ENTRY.size
     ):
         raise RecipeDamaged("bytes that should be a recipe node are none")
-    return level, [Piece(length, Digest(digest)) for length, digest in _ENTRY.iter_unpack(memoryview(data)[_HEAD.size :])]
+    return level, list(starmap(Piece, _ENTRY.iter_unpack(memoryview(data)[_HEAD.size :])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class CutRule:
         """Tell whether a node of so many entries ends behind its last one."""
         if count < self.min_entries:
             return False
-        mark = last.length >> 12 if last.is_hole else last.digest[0]
+        mark = last.digest[0] or (last.length >> 12 if last.is_hole else 0)
         return mark % self.every == 0 or count >= self.max_entries
 
 
