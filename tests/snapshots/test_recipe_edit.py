@@ -155,6 +155,37 @@ def test_edit_after_edit_a_content_is_the_one_that_cutting_it_anew_gives(
         assert all(piece.is_hole or piece.digest in shelf.chunks for piece in read_pieces(content, shelf.node))
 
 
+def cut_places(shelf: Shelf, content: ContentRef) -> list[int]:
+    return list(accumulate(piece.length for piece in read_pieces(content, shelf.node)))
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+def test_a_write_right_behind_a_cut_may_move_the_cut(behind: int) -> None:
+    data = bytearray(random.Random(0).randbytes(300_000))
+    for number in range(256):
+        shelf = Shelf()
+        content = shelf.cut(bytes(data))
+        place = cut_places(shelf, content)[1] + behind
+        data[place] = number
+        edits = Edits(len(data))
+        edits.write(place, bytes([number]))
+        assert shelf.edit(content, edits) == Shelf().cut(bytes(data))
+
+
+@pytest.mark.parametrize("left", [0, 1, 2, 3])
+def test_a_cut_needs_two_bytes_behind_it_before_the_end_and_before_a_hole(left: int) -> None:
+    data = random.Random(0).randbytes(300_000)
+    shelf = Shelf()
+    content = shelf.cut(data)
+    for place in cut_places(shelf, content)[:-1]:
+        shorter, hollow = Edits(len(data)), Edits(len(data))
+        shorter.truncate(place + left)
+        hollow.write(place + left, bytes(MIN_HOLE_BYTES))
+        assert shelf.edit(content, shorter) == Shelf().cut(data[: place + left])
+        after = data[: place + left] + bytes(MIN_HOLE_BYTES) + data[place + left + MIN_HOLE_BYTES :]
+        assert shelf.edit(content, hollow) == Shelf().cut(after)
+
+
 def islands(count: int, spread: int) -> tuple[Shelf, ContentRef]:
     """Return a file of `count` chunks that lie `spread` bytes apart in a hole."""
     shelf, chance = Shelf(CutRule()), random.Random(7)
@@ -303,16 +334,15 @@ def node(level: int, entries: list[Piece]) -> tuple[Piece, bytes]:
 
 LEAF, LEAF_DATA = node(0, [Piece(100, Digest(b"a" * 32)), Piece(50, ZERO_DIGEST)])
 DAMAGED = {
-    "a level is left out": [(2, [LEAF])],
-    "a node stands below one of its own level": [(0, [LEAF]), (0, [])],
-    "an entry is longer than its node": [(1, [Piece(151, LEAF.digest)])],
-    "an entry is shorter than its node": [(1, [LEAF, Piece(149, LEAF.digest)])],
+    "a level is left out": (2, [LEAF]),
+    "an entry is longer than its node": (1, [Piece(151, LEAF.digest)]),
+    "an entry is shorter than its node": (1, [LEAF, Piece(149, LEAF.digest)]),
 }
 
 
-@pytest.mark.parametrize("what", ["a level is left out", "an entry is longer than its node", "an entry is shorter than its node"])
+@pytest.mark.parametrize("what", DAMAGED)
 def test_every_reader_refuses_a_tree_that_does_not_fit(what: str) -> None:
-    (level, entries) = DAMAGED[what][0]
+    level, entries = DAMAGED[what]
     top, data = node(level, entries)
     chunks = {LEAF.digest: LEAF_DATA, top.digest: data}
     content = Recipe(top.digest, top.length)
