@@ -130,11 +130,7 @@ class _LevelEdit:
     def _is_in_step(self, position: int) -> bool:
         """Tell whether from here on, where a new node has ended, nodes are as they were up to the next splice."""
         last = self._splices[self._merge.following - 1]
-        if last.end is None or position < last.end or not self._old.starts_at(self._level + 1, position):
-            return False
-        if self._merge.following == len(self._splices):
-            return True
-        return self._first_touched(self._splices[self._merge.following]) >= position
+        return last.end is not None and position >= last.end and self._old.starts_at(self._level + 1, position)
 
     def _made(self, start: int, entries: list[Piece]) -> Piece:
         node = make_node(self._level, start, entries)

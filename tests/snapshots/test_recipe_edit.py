@@ -14,7 +14,7 @@ from snapshots.edits import Edits
 from snapshots.recipe_edit import Splice, edit_recipe, merged
 from snapshots.recipe_tree import RecipeTree
 from staging.changes import Chunk, ContentRef, Recipe
-from staging.chunk_format import ChunkKind, PackedChunk, address_of, checked_bytes, pack_chunk
+from staging.chunk_format import MAX_CHUNK_BYTES, ChunkKind, PackedChunk, address_of, checked_bytes, pack_chunk
 from staging.chunking import MIN_HOLE_BYTES, cut_blocks
 from staging.recipe_format import (
     CutRule,
@@ -184,6 +184,22 @@ def test_a_cut_needs_two_bytes_behind_it_before_the_end_and_before_a_hole(left: 
         assert shelf.edit(content, shorter) == Shelf().cut(data[: place + left])
         after = data[: place + left] + bytes(MIN_HOLE_BYTES) + data[place + left + MIN_HOLE_BYTES :]
         assert shelf.edit(content, hollow) == Shelf().cut(after)
+
+
+@pytest.mark.parametrize("before", [100, 20_000, 50_000])
+@pytest.mark.parametrize("rest", [b"\0", b"x"])
+def test_zeros_across_a_cut_become_a_hole_that_begins_in_the_chunk_before(before: int, rest: bytes) -> None:
+    """The cutter ends the first chunk at its longest, amid 60 000 zeros."""
+    zeros_from, longest = MAX_CHUNK_BYTES - before, MAX_CHUNK_BYTES
+    data = b"x" * zeros_from + bytes(60_000) + random.Random(1).randbytes(200_000)
+    shelf = Shelf()
+    content = shelf.cut(data)
+    assert cut_places(shelf, content)[0] == longest
+    for place in (zeros_from + 60_000, longest, longest + 1):
+        edits = Edits(len(data))
+        edits.write(place, bytes(20_000) + rest)
+        after = data[:place] + bytes(20_000) + rest + data[place + 20_001 :]
+        assert shelf.edit(content, edits) == Shelf().cut(after)
 
 
 def islands(count: int, spread: int) -> tuple[Shelf, ContentRef]:
