@@ -20,6 +20,7 @@ from snapshots.pack_format import Location, PackDamaged, StoredChunk, TrailerEnt
 from snapshots.packs import PackDirectory
 from staging.changes import MAX_SIZE
 from staging.chunk_format import ChunkDamaged, ChunkKind, PackedChunk, address_of, checked_bytes, unpack_chunk
+from staging.chunking import MIN_CHUNK_BYTES
 from staging.receiver import ChunkMissing, Key
 from staging.recipe_format import RecipeDamaged, decode_node
 
@@ -36,7 +37,8 @@ NodeSpan = tuple[int, int, int]
 """(level, bytes below, pieces below) of a recipe node; a data chunk stands one level below the lowest."""
 
 DATA_LEVEL = -1
-MAX_PIECES = 2**24  # a terabyte in average chunks; the fold holds the list of an edited file in memory
+FREE_PIECES = 2**16  # so many pieces may stand below a node whatever their length
+LEAST_AVERAGE_BYTES = MIN_CHUNK_BYTES // 2  # of more pieces; what the cutter makes is longer, bytes one by one are a bomb
 _REMEMBERED_SPANS = 50_000  # about 6 MB
 
 
@@ -209,8 +211,8 @@ class ChunkStore:
             level, pieces = decode_node(data)
         except RecipeDamaged as error:
             raise ChunkDamaged(f"recipe node {digest.hex()}: {error.message}", remedy="send it again") from error
-        named = {piece.digest: piece.length for piece in pieces if level or not piece.is_hole}
-        elsewhere = [child for child in named if child not in earlier]
+        named = {(piece.digest, piece.length) for piece in pieces if level or not piece.is_hole}
+        elsewhere = list({child for child, _ in named if child not in earlier})
         child_kind = ChunkKind.NODE if level else ChunkKind.DATA
         stored = self._sound(self._index.held(key, child_kind, elsewhere))
         absent = [child for child in elsewhere if child not in stored]
@@ -221,7 +223,7 @@ class ChunkStore:
                 missing=[f"{child_kind.value}:{child.hex()}" for child in absent[:1000]],
             )
         below: dict[Digest, int] = {}
-        for child, length in named.items():
+        for child, length in named:
             found = earlier.get(child) or ((DATA_LEVEL, stored[child].size, 1) if level == 0 else self._spans.of(child))
             if found[:2] != (level - 1, length):
                 raise ChunkDamaged(
@@ -229,7 +231,7 @@ class ChunkStore:
                 )
             below[child] = found[2]
         span = (level, sum(piece.length for piece in pieces), sum(below.get(piece.digest, 1) for piece in pieces))
-        if span[1] > MAX_SIZE or span[2] > MAX_PIECES:
+        if span[1] > MAX_SIZE or span[2] > max(FREE_PIECES, span[1] // LEAST_AVERAGE_BYTES):
             raise ChunkDamaged(f"recipe node {digest.hex()} names {span[2]} pieces of {span[1]} bytes", remedy="split the file")
         return span
 

@@ -1,217 +1,179 @@
-"""Editing a content: writes and truncations against chunks, re-cutting only what they touch.
+"""Editing a content: writes and truncations against chunks, cutting anew only what they touch.
 
-The result has the cuts that cutting the whole new content would give: re-cutting starts at the first touched chunk (and
-before it where a hole or the end of the file had ended a chunk) and goes on until a cut falls on an old boundary.
+The result has the cuts that cutting the whole new content would give: cutting starts at the first touched chunk (and before
+it where a hole, the end of the file or a zero run had ended a chunk) and goes on until a cut falls on an old boundary.
+What is read and kept in memory depends on what was written, not on the length of the file.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
 from core.digest import ZERO_DIGEST, Digest
+from snapshots.edits import Edits
+from snapshots.recipe_edit import Splice, edit_recipe
+from snapshots.recipe_tree import RecipeTree
 from staging.changes import ContentRef
 from staging.chunk_format import ChunkKind, PackedChunk, address_of, pack_chunk
-from staging.chunking import cut_blocks
-from staging.recipe_format import Piece, build_recipe, read_pieces
+from staging.chunking import BLOCK_BYTES, MIN_CHUNK_BYTES, MIN_HOLE_BYTES, cut_blocks
+from staging.recipe_format import RULE, CutRule, Piece
 
 Fetch = Callable[[Digest], bytes | memoryview]
 
-
-class Edits:
-    """Writes and truncations of one file, later ones over earlier ones, before they are applied."""
-
-    def __init__(self, size: int) -> None:
-        """Begin with a content of `size` bytes."""
-        self.size = size
-        self.kept = size  # old bytes from here on are gone
-        self._starts: list[int] = []
-        self._data: list[bytes | memoryview] = []
-        self.sequence = 0
-
-    def write(self, offset: int, data: bytes) -> None:
-        """Lay `data` over what is there."""
-        self._cut_out(offset, offset + len(data))
-        place = bisect_left(self._starts, offset)
-        self._starts.insert(place, offset)
-        self._data.insert(place, data)
-        self.size = max(self.size, offset + len(data))
-
-    def truncate(self, size: int) -> None:
-        """Cut or extend to `size`; what is extended reads as zeros."""
-        if size < self.size:
-            self._cut_out(size, self.size)
-            self.kept = min(self.kept, size)
-        self.size = size
-
-    def extents(self) -> list[tuple[int, int, bytes | memoryview]]:
-        """Return (start, end, data), sorted, without overlaps."""
-        return [(start, start + len(data), data) for start, data in zip(self._starts, self._data, strict=True)]
-
-    def _cut_out(self, start: int, end: int) -> None:
-        first = bisect_right(self._starts, start)
-        if first and self._starts[first - 1] + len(self._data[first - 1]) > start:
-            first -= 1
-        last = bisect_left(self._starts, end)
-        starts: list[int] = []
-        data: list[bytes | memoryview] = []
-        for old_start, old in zip(self._starts[first:last], self._data[first:last], strict=True):
-            view = memoryview(old)
-            if old_start < start:
-                starts.append(old_start)
-                data.append(view[: start - old_start])
-            if old_start + len(view) > end:
-                starts.append(end)
-                data.append(view[end - old_start :])
-        self._starts[first:last], self._data[first:last] = starts, data
+_LOOKED_AT = 2  # the cutter takes two bytes at a time: a cut depends on the byte behind it, and on there being two
 
 
 def apply_edits(content: ContentRef, edits: Edits, fetch_data: Fetch, fetch_node: Fetch) -> tuple[ContentRef, list[PackedChunk]]:
-    """Return the edited content and the chunks and nodes to keep (chunks first)."""
-    old = list(read_pieces(content, fetch_node))
-    editor = _Editor(old, edits, fetch_data)
-    pieces = list(editor.pieces())
-    edited, nodes = build_recipe(_joined_holes(pieces), old)
-    return edited, [*editor.chunks, *nodes]
+    """Return the edited content and the chunks and nodes to keep (each behind those that it names)."""
+    kept: list[PackedChunk] = []
+    return edit_content(content, edits, fetch_data, fetch_node, kept.append), kept
 
 
-class _Editor:
-    """One pass over the old pieces and the extents."""
+def edit_content(
+    content: ContentRef,
+    edits: Edits,
+    fetch_data: Fetch,
+    fetch_node: Fetch,
+    keep: Callable[[PackedChunk], None],
+    rule: CutRule = RULE,
+) -> ContentRef:
+    """Return the edited content, having given to `keep` what is new in it: chunks, then nodes, lower levels first."""
+    old = RecipeTree(content, fetch_node)
+    splices = _ChunkEdit(old, edits, fetch_data, keep).splices()
+    return edit_recipe(old, splices, keep, rule) if splices else content
 
-    def __init__(self, old: list[Piece], edits: Edits, fetch_data: Fetch) -> None:
-        self.chunks: list[PackedChunk] = []
-        self._old, self._edits, self._fetch = old, edits, fetch_data
-        self._starts: list[int] = []
-        position = 0
-        for piece in old:
-            self._starts.append(position)
-            position += piece.length
-        self._old_size = position
-        self._boundaries = frozenset(self._starts)
+
+class _ChunkEdit:
+    """Cuts the chunks of a content anew around the bytes that were written."""
+
+    def __init__(self, old: RecipeTree, edits: Edits, fetch: Fetch, keep: Callable[[PackedChunk], None]) -> None:
+        self._old, self._fetch, self._keep = old, fetch, keep
+        self._size, self._kept = edits.size, min(edits.kept, old.size)
         self._extents = edits.extents()
         self._extent_starts = [start for start, _, _ in self._extents]
         self._dirty = self._dirty_ranges()
+        self._next_dirty = 0
+        self._restart = (-1, 0)  # (number of a dirty range, where cutting for it starts)
+        self._last: tuple[Digest, bytes | memoryview] = (ZERO_DIGEST, b"")  # the chunk fetched last
+        self._read: set[Digest] = set()
 
-    def pieces(self) -> Iterator[Piece]:
-        """Yield the new content's pieces."""
-        index, position = 0, 0
-        for start, end in self._dirty:
-            if end <= position and position < self._edits.size:
-                continue
-            first = max(self._first_touched(start), index)
-            yield from self._old[index:first]
-            position = max(position, self._start_of(first)) if first > index else position
-            for piece, behind in self._recut(position, end):
-                position = behind
-                yield piece
-            if position >= self._edits.size:
-                return
-            index = bisect_left(self._starts, position)
-        yield from self._old[index:]
+    def splices(self) -> list[Splice]:
+        """Return how the pieces change."""
+        found = []
+        while self._next_dirty < len(self._dirty):
+            found.append(self._recut(self._restart_of(self._next_dirty)))
+        return found
 
-    def _recut(self, start: int, end: int) -> Iterator[tuple[Piece, int]]:
-        """Cut from `start` until a cut meets an old boundary behind every dirty byte; yield (piece, position behind)."""
+    def _recut(self, start: int) -> Splice:
+        """Cut from `start` until a cut meets an old boundary behind every dirty byte."""
+        pieces = []
         position = start
-        for run in cut_blocks(self._blocks(start)):
-            if isinstance(run, int):
-                piece = Piece(run, ZERO_DIGEST)
-            else:
-                address = address_of(ChunkKind.DATA, run)
-                self.chunks.append(pack_chunk(ChunkKind.DATA, bytes(run), address, self._digest_at(position)))
-                piece = Piece(len(run), address)
-            position += piece.length
-            yield piece, position
-            if position >= end and self._may_stop(position):
-                further = self._next_dirty_end(position)
-                if further is None:
-                    return
-                end = further
+        for run in cut_blocks(self._blocks(start), MIN_CHUNK_BYTES):
+            pieces.append(self._piece(run, position))
+            position += pieces[-1].length
+            while self._next_dirty < len(self._dirty) and self._dirty[self._next_dirty][1] <= position:
+                self._next_dirty += 1
+            if self._is_in_step(position):
+                return Splice(start, position, pieces)
+        self._next_dirty = len(self._dirty)
+        return Splice(start, None, pieces)
 
-    def _digest_at(self, position: int) -> Digest:
-        """Return the old chunk at a place; zeros for a hole or behind the end."""
-        index = bisect_right(self._starts, position) - 1
-        return self._old[index].digest if index >= 0 and position < self._old_size else ZERO_DIGEST
+    def _piece(self, run: bytes | memoryview | int, position: int) -> Piece:
+        if isinstance(run, int):
+            return Piece(run, ZERO_DIGEST)
+        address = address_of(ChunkKind.DATA, run)
+        replaced = self._old.entry_at(0, position)[1].digest if position < self._old.size else ZERO_DIGEST
+        if address not in self._read:  # what was read just now is in the store, and sound
+            self._keep(pack_chunk(ChunkKind.DATA, bytes(run), address, replaced if replaced != address else ZERO_DIGEST))
+        return Piece(len(run), address)
 
-    def _may_stop(self, position: int) -> bool:
-        if position not in self._boundaries or position >= self._edits.kept:
+    def _is_in_step(self, position: int) -> bool:
+        """Tell whether from here on, where a new piece has ended, pieces are as they were up to the next dirty range."""
+        if position >= self._kept or not self._old.starts_at(0, position):
             return False
-        index = bisect_left(self._starts, position)
-        before_is_hole = index > 0 and self._old[index - 1].is_hole
-        return not self._old[index].is_hole and not before_is_hole
+        if self._next_dirty == len(self._dirty):
+            return True
+        return self._dirty[self._next_dirty][0] >= position and self._restart_of(self._next_dirty) >= position
 
-    def _next_dirty_end(self, position: int) -> int | None:
-        """Return the end of a dirty range that touches the piece at `position`, None when that piece is clean."""
-        index = bisect_left(self._starts, position)
-        piece_end = position + self._old[index].length
-        for start, end in self._dirty:
-            touches = start < piece_end or (start == piece_end and self._ended_early(index))
-            if end > position and touches:
-                return end
-        return None
+    # -- where to start -------------------------------------------------------------------------------------------
 
-    def _ended_early(self, index: int) -> bool:
-        """Tell whether an old piece ended because of a hole or the end of the file, not by a cut."""
-        return index + 1 >= len(self._old) or self._old[index + 1].is_hole
+    def _restart_of(self, number: int) -> int:
+        if self._restart[0] != number:
+            self._restart = (number, self._first_touched(self._dirty[number][0]))
+        return self._restart[1]
 
-    def _first_touched(self, start: int) -> int:
-        index = max(bisect_right(self._starts, start) - 1, 0)
-        if index < len(self._old) and start == self._start_of(index) and index and self._ended_early(index - 1):
-            index -= 1
-        while index and (self._old[index].is_hole or self._old[index - 1].is_hole):
-            index -= 1
-        return index
+    def _first_touched(self, dirty: int) -> int:
+        """Return the last old boundary up to which a change from `dirty` on moves no cut."""
+        if dirty < self._old.size:
+            start, piece = self._old.entry_at(0, dirty)
+            if piece.is_hole and (not start or dirty - start >= MIN_HOLE_BYTES):
+                return start  # its beginning stays a hole; otherwise what is written belongs to the chunk before it
+            if dirty < start + _LOOKED_AT or piece.is_hole:
+                start = self._start_before(start)
+        else:  # the last piece was ended by the end of the file
+            start = self._start_before(dirty)
+        return start if self._begins_with_data(dirty) else self._start_of_zeros(start, dirty)
 
-    def _start_of(self, index: int) -> int:
-        return self._starts[index] if index < len(self._starts) else self._old_size
+    def _start_before(self, position: int) -> int:
+        return self._old.entry_at(0, position - 1)[0] if position else 0
 
-    def _dirty_ranges(self) -> list[tuple[int, int]]:
-        ranges = [(start, end) for start, end, _ in self._extents]
-        if self._edits.kept < self._old_size or self._edits.size != self._old_size:
-            ranges.append((min(self._edits.kept, self._edits.size), max(self._edits.size, self._edits.kept)))
-        merged: list[tuple[int, int]] = []
-        for start, end in sorted(ranges):
-            if merged and start <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-            else:
-                merged.append((start, end))
-        return merged
+    def _start_of_zeros(self, start: int, end: int) -> int:
+        """Go back while there are but zeros from a cut up to `end`: with zeros behind it they may become a hole."""
+        while start and end - start < MIN_HOLE_BYTES + _LOOKED_AT and self._is_zero(start + _LOOKED_AT - 1, end):
+            start = self._start_before(start)
+        return start
+
+    def _begins_with_data(self, position: int) -> bool:
+        place = bisect_right(self._extent_starts, position) - 1
+        return place >= 0 and self._extents[place][0] == position and self._extents[place][2][0] != 0
+
+    def _is_zero(self, start: int, end: int) -> bool:
+        """Tell whether all old bytes between two places are zero."""
+        for piece_start, piece in self._old.entries_from(0, start):
+            if piece_start >= end:
+                break
+            if not piece.is_hole and any(self._fetched(piece.digest)[max(start - piece_start, 0) : end - piece_start]):
+                return False
+        return True
+
+    # -- the new bytes --------------------------------------------------------------------------------------------
 
     def _blocks(self, start: int) -> Iterator[bytes | int]:
         """Yield the new content's bytes from `start`, piece by piece; where nothing was written in a hole, its length."""
-        index = bisect_right(self._starts, start) - 1 if self._starts else 0
-        position, size = start, self._edits.size
-        while position < size:
-            piece_start = self._start_of(index)
-            old = self._old[index] if 0 <= index < len(self._old) and piece_start < self._edits.kept else None
-            end = size if old is None else min(piece_start + old.length, size)
-            if old is None or old.is_hole:
-                length = self._untouched(position, end)
-                if length:
-                    yield length
-                    position += length
-                else:
-                    block_end = min(end, position + _ZEROS_BYTES)
-                    yield self._laid_over(bytearray(block_end - position), position, block_end)
-                    position = block_end
+        for piece_start, piece in self._old.entries_from(0, start):
+            if piece_start >= self._kept:
+                break
+            end = min(piece_start + piece.length, self._kept)
+            if piece.is_hole:
+                yield from self._over_zeros(start, end)
+            elif self._covered(start, end) == end - start:
+                yield self._laid_over(bytearray(end - start), start, end)
             else:
-                base = bytearray(self._fetch(old.digest)[position - piece_start : end - piece_start])
-                kept = max(self._edits.kept - position, 0)
-                base[kept:] = bytes(max(len(base) - kept, 0))
-                yield self._laid_over(base, position, end)
-                position = end
-            if old is not None and position >= piece_start + old.length:
-                index += 1
+                base = bytearray(self._fetched(piece.digest)[start - piece_start : end - piece_start])
+                yield self._laid_over(base, start, end)
+            start = end
+        yield from self._over_zeros(start, self._size)
 
-    def _untouched(self, start: int, end: int) -> int:
-        """Return how many bytes from `start` on no extent covers."""
-        place = bisect_right(self._extent_starts, start)
-        if place and self._extents[place - 1][1] > start:
-            return 0
-        following = self._extent_starts[place] if place < len(self._extent_starts) else end
-        return min(following, end) - start
+    def _over_zeros(self, start: int, end: int) -> Iterator[bytes | int]:
+        while start < end:
+            written = min(self._covered(start, end), BLOCK_BYTES)
+            if written:
+                yield self._laid_over(bytearray(written), start, start + written)
+                start += written
+            else:
+                place = bisect_right(self._extent_starts, start)
+                following = min(self._extent_starts[place], end) if place < len(self._extents) else end
+                yield following - start
+                start = following
+
+    def _covered(self, start: int, end: int) -> int:
+        """Return how many bytes from `start` on were written (extents do not touch each other)."""
+        place = bisect_right(self._extent_starts, start) - 1
+        return max(min(self._extents[place][1], end) - start, 0) if place >= 0 else 0
 
     def _laid_over(self, base: bytearray, start: int, end: int) -> bytes:
         """Return the bytes with the extents between `start` and `end` laid over them."""
-        first = max(bisect_right(self._extent_starts, start) - 1, 0)
-        for extent_start, extent_end, data in self._extents[first:]:
+        for place in range(max(bisect_right(self._extent_starts, start) - 1, 0), len(self._extents)):
+            extent_start, extent_end, data = self._extents[place]
             if extent_start >= end:
                 break
             if extent_end > start:
@@ -219,19 +181,21 @@ class _Editor:
                 base[low - start : high - start] = memoryview(data)[low - extent_start : high - extent_start]
         return bytes(base)
 
+    def _fetched(self, digest: Digest) -> bytes | memoryview:
+        if self._last[0] != digest:
+            self._last = (digest, self._fetch(digest))
+            self._read.add(digest)
+        return self._last[1]
 
-_ZEROS_BYTES = 4 * 1024 * 1024
-
-
-def _joined_holes(pieces: list[Piece]) -> Iterator[Piece]:
-    hole = 0
-    for piece in pieces:
-        if piece.is_hole:
-            hole += piece.length
-            continue
-        if hole:
-            yield Piece(hole, ZERO_DIGEST)
-            hole = 0
-        yield piece
-    if hole:
-        yield Piece(hole, ZERO_DIGEST)
+    def _dirty_ranges(self) -> list[tuple[int, int]]:
+        """Return what may differ from the old content: sorted, neither overlapping nor touching."""
+        ranges = [(start, end) for start, end, _ in self._extents]
+        if self._kept < self._old.size or self._size != self._old.size:
+            ranges.append((min(self._kept, self._size), self._size))
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(ranges):
+            if merged and start <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+            else:
+                merged.append((start, end))
+        return merged

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from core.relpath import ROOT, RelPath, split
 from snapshots.catalogue_db import CatalogueWriter, Name, State
-from snapshots.content_edit import Edits
+from snapshots.edits import Edits
 from snapshots.schema_db import ROOT_NODE
 from staging.changes import (
     MAX_SIZE,

@@ -16,13 +16,14 @@ from core.database import transaction
 from core.errors import Damaged, NotFound
 from snapshots.catalogue_db import CatalogueWriter
 from snapshots.chunk_store import ChunkStore
-from snapshots.content_edit import Edits, apply_edits
+from snapshots.content_edit import edit_content
 from snapshots.control_format import Control, ControlDamaged, SnapshotTaken, decode_control, encode_control
+from snapshots.edits import Edits
 from snapshots.fold import DoesNotFit, TreeFold
 from snapshots.ledger_db import Counters, LedgerWriter, SnapshotRow
+from snapshots.put_batch import PutBatch
 from snapshots.sweep_db import sweep_rows
 from staging.changes import Barrier, Change, Consistency, ContentRef, Group, Mirror
-from staging.chunk_format import PackedChunk
 from staging.frame_format import Frame, unpack_frame
 from staging.journal import Journal
 from staging.journal_scan import LoggedRecord
@@ -346,23 +347,24 @@ class ShareFold:
         if not self._tree.edits:
             return
         edited = []
+        batch = PutBatch(lambda chunks: self._store.put_own(self._domain, chunks))
         for node, edits in self._tree.edits.items():
             try:
-                edited.append((node, edits, *self._edited(node, edits)))
+                edited.append((node, edits, self._edited(node, edits, batch)))
             except Damaged as error:  # the file stays as it was and the share asks to be repaired; the rest goes on
                 self._problem = f"writes up to {edits.sequence} could not be applied: {error.message}"
                 self._catalogue.add_problem(edits.sequence, error.message)
         self._tree.edits.clear()
-        self._store.put_own(self._domain, [chunk for *_, chunks in edited for chunk in chunks])
-        for node, edits, content, _ in edited:
+        batch.finish()
+        for node, edits, content in edited:
             state = self._catalogue.live_state(node)
             if state is not None:
                 self._tree.set_content(state, content, edits.size, edits.sequence)
 
-    def _edited(self, node: int, edits: Edits) -> tuple[ContentRef, list[PackedChunk]]:
+    def _edited(self, node: int, edits: Edits, batch: PutBatch) -> ContentRef:
         state = self._catalogue.live_state(node)
         content = state.content if state is not None else None
-        return apply_edits(content, edits, self._store.data, self._store.node)
+        return edit_content(content, edits, self._store.data, self._store.node, batch.add)
 
 
 def _bounded(records: Iterable[LoggedRecord], limit: int) -> Iterator[LoggedRecord]:

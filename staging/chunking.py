@@ -1,7 +1,7 @@
 """Cutting a content into chunks by what it holds (FastCDC 2020), with long zero runs as holes.
 
-The same bytes give the same cuts wherever they stand in a stream of blocks: the cutter always sees a full maximum chunk
-before it decides, and a zero run counts as one hole however the blocks fall.
+The same bytes give the same cuts wherever they stand in a stream of blocks: a cut before the end of what the cutter sees
+does not depend on what follows, only such cuts are taken, and a zero run counts as one hole however the blocks fall.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,25 +23,29 @@ Run = bytes | memoryview | int
 """What a cut content consists of: the bytes of one chunk, or the length of a hole."""
 
 
-def cut_blocks(blocks: Iterable[bytes | int]) -> Iterator[Run]:
-    """Cut a content given as consecutive blocks (a number stands for that many zeros); yield chunks and holes in order."""
-    pending = bytearray()
+def cut_blocks(blocks: Iterable[bytes | int], gather_bytes: int = BLOCK_BYTES) -> Iterator[Run]:
+    """Cut a content given as consecutive blocks (a number stands for that many zeros); yield chunks and holes in order.
+
+    Each time `gather_bytes` more have come, what can be cut is given out; the cuts do not depend on it.
+    """
+    pending, enough = bytearray(), gather_bytes
     for run in _split_zero_runs(blocks):
         if isinstance(run, int):
             yield from _cut_all(bytes(pending))
-            pending = bytearray()
+            pending, enough = bytearray(), gather_bytes
             yield run
             continue
         pending += run
-        if len(pending) >= BLOCK_BYTES:
+        if len(pending) >= enough:
             data = bytes(pending)
             done = 0
             for chunk in _cutter().cut_buf(data):
-                if len(data) - chunk.offset < MAX_CHUNK_BYTES:
+                if chunk.offset + chunk.length == len(data):
                     break
                 yield chunk.data
                 done = chunk.offset + chunk.length
             pending = bytearray(memoryview(data)[done:])
+            enough = len(pending) + gather_bytes
     yield from _cut_all(bytes(pending))
 
 

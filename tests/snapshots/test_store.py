@@ -13,7 +13,7 @@ from core.durable import WriteFailed
 from core.errors import StagekeeperError
 from core.framing import read_records
 from snapshots import pack_format as fmt
-from snapshots.chunk_store import MAX_PIECES, ChunkLost, ChunkStore
+from snapshots.chunk_store import ChunkLost, ChunkStore
 from snapshots.pack_format import PackDamaged
 from staging.chunk_format import ChunkDamaged, ChunkKind, PackedChunk, pack_chunk
 from staging.recipe_format import Piece, encode_node
@@ -234,15 +234,34 @@ def test_a_chunk_of_one_kind_is_not_held_as_the_other(tmp_path: Path) -> None:
     assert store.missing("b", [(ChunkKind.NODE, chunk.digest)]) == [(ChunkKind.NODE, chunk.digest)]
 
 
-def test_a_recipe_of_absurdly_many_pieces_is_refused(tmp_path: Path) -> None:
+def put_tower(store: ChunkStore, piece_bytes: int, levels: int) -> None:
+    """Put nodes of 256 entries, each the same: 256 holes, then 256 times the node below."""
+    length, entry = piece_bytes, ZERO_DIGEST
+    for level in range(levels):
+        node = pack_chunk(ChunkKind.NODE, encode_node(level, [Piece(length, entry)] * 256))
+        store.put("b", [node])
+        length, entry = length * 256, node.digest
+
+
+def test_a_recipe_of_absurdly_many_pieces_for_its_length_is_refused(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    length, node = 256, pack_chunk(ChunkKind.NODE, encode_node(0, [Piece(1, ZERO_DIGEST)] * 256))
-    store.put("b", [node])
-    for level in (1, 2):
-        node = pack_chunk(ChunkKind.NODE, encode_node(level, [Piece(length, node.digest)] * 256))
-        length *= 256
-        if length <= MAX_PIECES:
-            store.put("b", [node])
-    bomb = pack_chunk(ChunkKind.NODE, encode_node(3, [Piece(length, node.digest)] * 256))
+    put_tower(store, 1, 2)
+    with pytest.raises(ChunkDamaged, match="16777216 pieces of 16777216 bytes"):
+        put_tower(store, 1, 3)
+
+
+def test_a_recipe_of_as_many_pieces_as_its_length_needs_is_taken(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    put_tower(store, 64 * 1024, 4)
     with pytest.raises(ChunkDamaged, match="pieces"):
-        store.put("b", [bomb])
+        put_tower(store, 2**40, 3)  # longer than a file can be
+
+
+def test_a_node_that_gives_one_chunk_two_lengths_is_refused(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    (chunk,) = some_chunks(1)
+    store.put("b", [chunk])
+    entries = [Piece(chunk.size - 1, chunk.digest), Piece(chunk.size, chunk.digest)]
+    for order in (entries, entries[::-1]):
+        with pytest.raises(ChunkDamaged, match="wrong length"):
+            store.put("b", [pack_chunk(ChunkKind.NODE, encode_node(0, order))])

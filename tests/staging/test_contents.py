@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.digest import ZERO_DIGEST, Digest, digest_of
-from snapshots.content_edit import Edits, apply_edits
+from snapshots.content_edit import apply_edits
+from snapshots.edits import Edits
 from staging.changes import Chunk, ContentRef, Recipe
 from staging.chunk_format import (
     MAX_CHUNK_BYTES,
