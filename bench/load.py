@@ -65,7 +65,8 @@ def branches(folder: Path, options: argparse.Namespace) -> None:
         times = sorted(seconds for each in found for seconds in each)
         fewest = min(len(each) for each in found)
         _say(f"{options.branches} branches, {options.writing} writing for {options.seconds:.0f} s: "
-             f"{len(times)} acknowledgements, p50 {_at(times, 0.5) * 1000:.0f} ms, p99 {_at(times, 0.99) * 1000:.0f} ms, longest {times[-1] * 1000:.0f} ms, "
+             f"{len(times)} acknowledgements, p50 {_at(times, 0.5) * 1000:.0f} ms, "
+             f"p99 {_at(times, 0.99) * 1000:.0f} ms, longest {times[-1] * 1000:.0f} ms, "
              f"fewest of one branch {fewest}, peak {peak_mb_of(fleet.server.pid):.0f} MB")  # fmt: skip
     finally:
         fleet.end()
