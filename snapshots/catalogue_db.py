@@ -185,6 +185,19 @@ class CatalogueWriter:
         """Forget what the mirror has stated."""
         self.connection.execute("DELETE FROM mirrored")
 
+    def begin_group(self) -> None:
+        """From here on changes may be undone together."""
+        self.connection.execute("SAVEPOINT change_group")
+
+    def undo_group(self) -> None:
+        """Take back everything since `begin_group`."""
+        self.connection.execute("ROLLBACK TO change_group")
+        self.forget_caches()
+
+    def end_group(self) -> None:
+        """Nothing is undone any more; called after `undo_group` too."""
+        self.connection.execute("RELEASE change_group")
+
     def _values(self, state: State) -> tuple[object, ...]:
         a = state.attributes
         content_kind = 0 if state.content is None else 1 if isinstance(state.content, Chunk) else 2

@@ -1,14 +1,15 @@
 """The rules by which one change alters a share's tree: POSIX exactly, whole or not at all.
 
-A change that does not fit raises `DoesNotFit` before it has touched anything (a group is undone by the caller's
-savepoint). Nothing here opens, commits or reads a journal; see share_fold for that.
+A change that does not fit raises `DoesNotFit` before it has touched anything (a group is undone by the caller: change_fold).
+Nothing here opens, commits or reads a journal; see share_fold for that.
 """
 
 from dataclasses import replace
 
 from core.relpath import ROOT, RelPath, split
-from snapshots.catalogue_db import CatalogueWriter, Name, State
+from snapshots.catalogue_db import Name, State
 from snapshots.edits import Edits
+from snapshots.live_catalogue import LiveCatalogue
 from snapshots.schema_db import ROOT_NODE
 from staging.changes import (
     MAX_SIZE,
@@ -31,13 +32,13 @@ class DoesNotFit(Exception):
 
 
 class TreeFold:
-    """Applies changes to one share's live tree through a `CatalogueWriter`, inside its transaction.
+    """Applies changes to one share's live tree through the verbs of a `LiveCatalogue`.
 
     Writes and truncations are collected in `edits` (node → edits) until the caller applies them; every rule that needs a
     file's size looks there first.
     """
 
-    def __init__(self, catalogue: CatalogueWriter) -> None:
+    def __init__(self, catalogue: LiveCatalogue) -> None:
         """Begin with what the catalogue holds."""
         self._catalogue = catalogue
         self._folders: dict[RelPath, int] = {ROOT: ROOT_NODE}
