@@ -148,9 +148,14 @@ class CatalogueWriter:
         else:
             self.connection.execute("UPDATE state SET died=? WHERE node=? AND born=?", (sequence, state.node, state.born))
 
-    def add_moment(self, sequence: int, time_ns: int) -> None:
-        """Remember when the appliance received the changes up to `sequence`."""
-        self.connection.execute("INSERT OR REPLACE INTO moment VALUES (?,?)", (sequence, time_ns))
+    def add_moment(self, sequence: int, time_ns: int, place: tuple[int, int]) -> None:
+        """Remember when the appliance received the frame that ends with `sequence`, and from where in the journal to read it."""
+        self.connection.execute("INSERT OR REPLACE INTO moment VALUES (?,?,?,?)", (sequence, time_ns, *place))
+
+    def newest_moment(self) -> int:
+        """Return when the newest folded frame was received, 0 when there is none."""
+        row = self.connection.execute("SELECT time_ns FROM moment ORDER BY sequence DESC LIMIT 1").fetchone()
+        return int(row[0]) if row else 0
 
     def add_problem(self, sequence: int, reason: str) -> None:
         """Record a change that did not fit."""

@@ -9,11 +9,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 from core.database import transaction
 from core.errors import Damaged, NotFound
+from snapshots.anchors import AnchorLimits, SinceAnchor
 from snapshots.catalogue_db import CatalogueWriter
 from snapshots.change_fold import ChangeFold
 from snapshots.chunk_store import ChunkStore
@@ -31,6 +33,7 @@ from staging.journal_scan import LoggedRecord
 from staging.protocol import Position
 
 CHANGES_A_TRANSACTION = 20_000  # bounds the WAL and how long a snapshot waits for the write lock
+ANCHORED = AnchorLimits()
 EDITED_BYTES_A_TRANSACTION = 64 * 1024 * 1024  # bounds the memory that collected writes hold
 
 
@@ -48,10 +51,10 @@ class MomentGone(NotFound):
 class ShareFold:
     """The only writer of a share's catalogue."""
 
-    def __init__(self, path: Path, domain: str, journal: Journal, store: ChunkStore) -> None:
+    def __init__(self, path: Path, domain: str, journal: Journal, store: ChunkStore, limits: AnchorLimits = ANCHORED) -> None:
         """Open or make the share's catalogue; nothing is folded yet."""
         self.path = path
-        self._domain, self._journal, self._store = domain, journal, store
+        self._domain, self._journal, self._store, self._limits = domain, journal, store, limits
         self._lock = threading.RLock()
         self._last_taken = self._last_control = 0
         self._leased: Counter[int] = Counter()
@@ -62,6 +65,11 @@ class ShareFold:
         self._load()
         with transaction(self._catalogue.connection):
             self._ledger.end_leases()  # whoever read when the process ended reads no more
+            if self._at and not self._anchored.time_ns:
+                self._anchor(
+                    self._catalogue.newest_moment()
+                )  # an earlier release left none: from here on every instant can be read
+                self._keep()
 
     def fold(self, limit: int = CHANGES_A_TRANSACTION) -> int:
         """Fold what is durable, up to about `limit` changes, in one transaction; return how many changes were taken."""
@@ -73,9 +81,9 @@ class ShareFold:
                 return 0
             try:
                 with transaction(self._catalogue.connection):
-                    self._take(first)
-                    for record in records:
+                    for record in chain((first,), records):
                         self._take(record)
+                        self._place = self._cursor.place
                     self._flush_edits()
                     self._keep()
             except BaseException:
@@ -89,6 +97,11 @@ class ShareFold:
         with self._lock:
             while self._journal_is_ahead():
                 self.fold()
+
+    def fold_to(self, sequence: int) -> None:
+        """Fold until a durable change is folded."""
+        while self.sequence < sequence:
+            self.fold()
 
     def take_snapshot(self, label: str, trigger: str, now_ns: int) -> SnapshotRow:
         """Name the share's durable end: journaled and synced before it is answered; shown as folding until folded."""
@@ -212,11 +225,13 @@ class ShareFold:
         self._changes = ChangeFold(catalogue, self._flush_edits, self._barrier)
         self._changes.problem = catalogue.text("problem")
         self._tree = self._changes.tree
+        self._anchored = SinceAnchor(*(catalogue.number(f"anchored_{what}") for what in ("sequence", "ns", "bytes")))
         self._fences = self._ledger.fences_behind(self._at)
         catalogue.fence = max(self._ledger.newest_fence(self._at), catalogue.number("fence"))
         self._look_ahead()
         self._loaded_at = self._at
         self._cursor = self._journal.seek(self._at)
+        self._place = self._cursor.place
         self._publish()
 
     def _look_ahead(self) -> None:
@@ -251,6 +266,8 @@ class ShareFold:
     def _keep(self) -> None:
         self._tree.keep_counters()
         self._catalogue.set(folded_sequence=self._at, mirrored=self._changes.mirrored, problem=self._changes.problem)
+        since = self._anchored
+        self._catalogue.set(anchored_sequence=since.sequence, anchored_ns=since.time_ns, anchored_bytes=since.unpacked_bytes)
 
     def _journal_is_ahead(self) -> bool:
         return self._at < self._journal.durable.sequence
@@ -268,7 +285,19 @@ class ShareFold:
                 self._changes.apply(change, frame.paths, sequence, record.time_ns)
                 self._at = sequence
                 self._pass_fence(sequence)
-        self._catalogue.add_moment(self._at, record.time_ns)
+        self._catalogue.add_moment(self._at, record.time_ns, self._place)
+        self._anchored.add(record.time_ns, record.header.unpacked_bytes)
+        if self._anchored.is_due(self._limits, self._at, record.time_ns):
+            self._anchor(record.time_ns)
+
+    def _anchor(self, time_ns: int) -> None:
+        """Keep the state as it is here. Not within a repair: what it has stated so far is not kept, so none could start there."""
+        if self._tree.mirroring == 2:
+            return
+        self._ledger.add_anchor(self._at, time_ns)
+        self._anchored = SinceAnchor(self._at, time_ns, 0)
+        self._fences.insert(0, self._at)
+        self._pass_fence(self._at)
 
     def _barrier(self, change: Barrier, sequence: int, time_ns: int) -> None:
         """Take the snapshot that the branch asked for. Its id lies below those that `take_snapshot` gives ahead of the fold."""

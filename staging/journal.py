@@ -40,6 +40,11 @@ class Cursor:
     offset: int = 0
     sequence: int = 0
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Return the number of the segment and the offset, to come back by `Journal.cursor`."""
+        return (0 if self.segment_path is None else int(self.segment_path.stem), self.offset)
+
 
 class Journal:
     """One share's journal, open for appending."""
@@ -60,6 +65,7 @@ class Journal:
             self._recover(segments[-1])
         else:
             self._start_segment()
+        self._start = segments[0].start if segments else self.position
         self.durable = self.position
         self._written = self._synced = 0
 
@@ -116,7 +122,7 @@ class Journal:
     @property
     def start(self) -> Position:
         """Return the position behind which the oldest segment begins."""
-        return list_segments(self._directory, self._share_id)[0].start
+        return self._start
 
     @property
     def ticket(self) -> int:
@@ -151,6 +157,12 @@ class Journal:
         if not before:
             raise JournalDamaged(f"the journal in {self._directory} begins behind {sequence}")
         return Cursor(before[-1].path, before[-1].body_offset, before[-1].start.sequence)
+
+    def cursor(self, sequence: int, place: tuple[int, int] | None) -> Cursor:
+        """Return a cursor at a place that is known to lie behind `sequence`; None seeks."""
+        if place is None or not place[1]:
+            return self.seek(sequence)
+        return Cursor(self._directory / f"{place[0]:020d}.skj", place[1])
 
     def size_bytes(self) -> int:
         """Return the bytes that the journal's segments hold."""

@@ -1,0 +1,80 @@
+"""Instants through the program: ls, cat and restore of moments that nobody took a snapshot of."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from appliance.root import Root
+from core.clock import NANOSECONDS, format_time
+from staging.changes import Attributes, Create, Group, Kind, Rename, Truncate, Unlink, Write
+from tests.appliance.program import SHARE, Program, VaultRig
+from tests.appliance.settable_clock import SettableClock
+
+PLAIN = Attributes(0o644, os.getuid(), os.getgid(), 1_795_000_000_000_000_000)
+PATHS = [b"plan", b"plan.old", b"notes"]
+HOUR_AGO = (time.time_ns() // NANOSECONDS - 3600) * NANOSECONDS
+
+
+@pytest.fixture
+def program(root: Root) -> Program:
+    return Program(root.path)
+
+
+@pytest.fixture
+def worked(program: Program) -> Program:
+    """A file written and renamed in frames ten seconds apart, a snapshot only at the end; nothing folded yet."""
+    clock = SettableClock(HOUR_AGO)
+    rig = VaultRig(program.root, clock=clock)
+    rig.send(PATHS, [Create(0, Kind.FILE, PLAIN, rig.put(b"first plan\n"))])
+    clock.move(10)
+    rig.send(PATHS, [Write(0, 0, b"FIRST"), Truncate(0, 8)])
+    clock.move(10)
+    rig.send(PATHS, [Group((Rename(0, 1), Create(0, Kind.FILE, PLAIN, rig.put(b"second plan\n")))), Create(2, Kind.FILE, PLAIN)])
+    clock.move(10)
+    rig.send(PATHS, [Unlink(1)])
+    rig.snapshot("evening")
+    rig.close()
+    return program
+
+
+@pytest.fixture(params=["direct", "served"])
+def asked(worked: Program, request: pytest.FixtureRequest) -> Iterator[Program]:
+    with worked.serving() if request.param == "served" else nullcontext():
+        yield worked
+
+
+def at(seconds: float) -> str:
+    return f"{SHARE}@{format_time(HOUR_AGO + int(seconds * NANOSECONDS))}"
+
+
+def test_every_instant_can_be_listed_read_and_restored(asked: Program, tmp_path: Path) -> None:
+    def names(moment: str) -> list[str]:
+        return [entry["name"] for entry in asked.json("ls", moment)["entries"]]
+
+    assert asked.run("cat", f"{SHARE}@seq:1", "plan").stdout == b"first plan\n"
+    assert asked.run("cat", f"{SHARE}@seq:2", "plan").stdout == b"FIRST plan\n"
+    assert asked.run("cat", at(5), "plan").stdout == b"first plan\n"
+    assert asked.run("cat", at(15), "plan").stdout == b"FIRST pl"
+    assert [names(at(second)) for second in (0, 15, 20, 29.5, 30)] == [
+        ["plan"],
+        ["plan"],
+        ["notes", "plan", "plan.old"],
+        ["notes", "plan", "plan.old"],
+        ["notes", "plan"],
+    ]
+    done = asked.run("restore", f"{SHARE}@seq:5", "--to", "here", "--json", cwd=tmp_path)
+    assert (done.returncode, msgspec.json.decode(done.stdout)["not_applied"]) == (0, []), done
+    found = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()}
+    assert found == {"plan": b"second plan\n", "plan.old": b"FIRST pl", "notes": b""}
+
+
+def test_an_instant_outside_the_journal_is_refused_with_its_bounds(asked: Program) -> None:
+    for moment in (at(-1), f"{SHARE}@seq:7", f"{SHARE}@2043-01-01T00:00:00Z"):
+        done = asked.run("ls", moment, "--json")
+        assert done.returncode == 3
+        assert f"@seq:0 to @seq:6 ({format_time(HOUR_AGO)} to " in msgspec.json.decode(done.stderr)["error"]["remedy"]
