@@ -163,6 +163,17 @@ class ShareFold:
                     with transaction(self._catalogue.connection):
                         self._ledger.end_leases([leased])
 
+    def trim_journal(self, below: int) -> None:
+        """Let go of the instants before a sequence, then of the journal's segments up to it.
+
+        Nothing that a reader has leased goes. A crash in between leaves segments that the next call removes.
+        """
+        with self._lock:
+            below = min([below, self._at, *self._leased])
+            with transaction(self._catalogue.connection):
+                self._ledger.drop_anchors(below)
+            self._journal.trim(below)
+
     @property
     def state(self) -> tuple[str, str]:
         """Return (mirroring | good | resync, reason) of the folded state."""
