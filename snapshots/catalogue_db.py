@@ -5,6 +5,7 @@ fence) is changed in place, an older one is closed and a new one opened: copy-on
 snapshot or anchor ever taken; it never moves back.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +26,8 @@ _UPDATE_STATE = (
     " content=?, target=?, device=?, linked=? WHERE node=? AND born=?"
 )
 
+_encode_runs = msgspec.msgpack.Encoder().encode
+decode_runs = msgspec.msgpack.Decoder(tuple[int, ...]).decode
 _encode_xattrs = msgspec.msgpack.Encoder().encode
 decode_xattrs = msgspec.msgpack.Decoder(tuple[tuple[bytes, bytes], ...]).decode
 
@@ -151,6 +154,15 @@ class CatalogueWriter:
     def add_moment(self, sequence: int, time_ns: int, place: tuple[int, int]) -> None:
         """Remember when the appliance received the frame that ends with `sequence`, and from where in the journal to read it."""
         self.connection.execute("INSERT OR REPLACE INTO moment VALUES (?,?,?,?)", (sequence, time_ns, *place))
+
+    def add_touched(self, sequence: int, touched: Mapping[tuple[int, bool], Sequence[int]]) -> None:
+        """Remember which changes of the frame that ends with `sequence` altered which nodes."""
+        rows = [(node, sequence, is_gone, _encode_runs(runs)) for (node, is_gone), runs in touched.items() if runs]
+        self.connection.executemany("INSERT OR REPLACE INTO touched VALUES (?,?,?,?)", rows)
+
+    def drop_touched(self, below: int) -> None:
+        """Forget what frames up to a sequence touched: the journal holds them no more."""
+        self.connection.execute("DELETE FROM touched WHERE sequence <= ?", (below,))
 
     def newest_moment(self) -> int:
         """Return when the newest folded frame was received, 0 when there is none."""

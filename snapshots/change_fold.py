@@ -28,6 +28,7 @@ class ChangeFold:
 
     def apply(self, change: Change, paths: tuple[RelPath, ...], sequence: int, time_ns: int) -> None:
         """Apply one change, or record why it does not fit."""
+        first = self.tree.ordinal
         try:
             if isinstance(change, Barrier):
                 self._on_barrier(change, sequence, time_ns)
@@ -39,6 +40,7 @@ class ChangeFold:
                 self.tree.apply(change, paths, sequence)
         except DoesNotFit as misfit:
             self.record_problem(sequence, str(misfit), f"change {sequence} did not fit: {misfit}")
+        self.tree.ordinal = first + (len(change.changes) if isinstance(change, Group) else 1)
 
     def record_problem(self, sequence: int, reason: str, told: str) -> None:
         """Remember that something up to `sequence` could not be applied; the share asks to be repaired."""
@@ -49,10 +51,10 @@ class ChangeFold:
         """Apply all or nothing: edits collected so far are applied first, so that undoing the group cannot lose them."""
         self._flush_edits()
         tree = self.tree
-        counters = (tree.next_node, tree.files, tree.logical_bytes)
+        first, counters = tree.ordinal, (tree.next_node, tree.files, tree.logical_bytes)
         self._catalogue.begin_group()
         try:
-            for change in group.changes:
+            for tree.ordinal, change in enumerate(group.changes, start=first):
                 tree.apply(change, paths, sequence)
             self._flush_edits()
         except DoesNotFit:
@@ -60,6 +62,7 @@ class ChangeFold:
             tree.next_node, tree.files, tree.logical_bytes = counters
             tree.edits.clear()
             tree.forget_folders()
+            tree.forget_touches(first)
             raise
         finally:
             self._catalogue.end_group()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from core.clock import Clock
+from snapshots.journal_retention import JournalPolicy, trim_below
 from snapshots.ledger_db import Counters
 from snapshots.moments import NoSuchMoment, Resolved, Window, resolve_moment
 from snapshots.replay import ReplayedShare
@@ -106,6 +107,16 @@ class Instants:
         fence, start = self._start(sequence)
         with self._fold.lease(fence):
             return self._replayed(fence, start, sequence)
+
+    def trim(self, policy: JournalPolicy) -> None:
+        """Let the journal's oldest segments go, as far as policy, seals and the instants that stay allow."""
+        seal = self._reader.ledger.newest_seal()
+        below = trim_below(
+            self._journal.spans(), self._reader.ledger.anchors(), 0 if seal is None else seal.sequence, self._fold.sequence,
+            self._clock.now_ns(), policy,
+        )  # fmt: skip
+        if below:
+            self._fold.trim_journal(below)
 
     def close(self) -> None:
         """Drop what is kept of this share."""

@@ -39,8 +39,8 @@ def trim_below(
         end = segment.last_sequence
         too_many = 0 < policy.max_bytes < left_bytes
         too_old = segment.closed_ns is not None and segment.closed_ns <= promised_ns
-        if end > min(sealed_sequence, folded_sequence) or not (too_old or too_many):
-            break
+        if end >= sealed_sequence or end > folded_sequence or not (too_old or too_many):
+            break  # a seal's own record stands at or behind its sequence: the segment that ends there may hold it
         if not any(end <= sequence and (too_many or time_ns <= promised_ns) for sequence, time_ns in anchors):
             break
         below = end

@@ -42,6 +42,7 @@ class ReplayedShare:
                 break
             frame = unpack_frame(record.payload, record.header)
             self.frames_read += 1
+            self._fold.tree.begin_frame()
             for number, change in enumerate(frame.changes, start=record.header.first_sequence):
                 if self.sequence < number <= sequence:
                     self._fold.apply(change, frame.paths, number, record.time_ns)

@@ -51,6 +51,9 @@ _INSTANTS = (
     "ALTER TABLE moment ADD COLUMN segment INTEGER",  # NULL for frames that an earlier release folded
     "ALTER TABLE moment ADD COLUMN place INTEGER",
     f"INSERT INTO fence SELECT 0, {ROOT_NODE + 1}, 0, '0', 0, 0, '' WHERE NOT EXISTS (SELECT 1 FROM moment)",
+    # which changes of a frame (named by its last sequence) altered which node, or took a name from it
+    "CREATE TABLE touched (node INTEGER NOT NULL, sequence INTEGER NOT NULL, gone INTEGER NOT NULL, runs BLOB NOT NULL,"
+    " PRIMARY KEY (node, sequence, gone)) WITHOUT ROWID",
     "INSERT INTO anchor SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM moment)",
 )
 

@@ -172,6 +172,7 @@ class ShareFold:
             below = min([below, self._at, *self._leased])
             with transaction(self._catalogue.connection):
                 self._ledger.drop_anchors(below)
+                self._catalogue.drop_touched(below)
             self._journal.trim(below)
 
     @property
@@ -291,12 +292,14 @@ class ShareFold:
         if record.header.last_sequence <= self._at:
             return
         frame = unpack_frame(record.payload, record.header)
+        self._tree.begin_frame()
         for sequence, change in enumerate(frame.changes, start=record.header.first_sequence):
             if sequence > self._at:
                 self._changes.apply(change, frame.paths, sequence, record.time_ns)
                 self._at = sequence
                 self._pass_fence(sequence)
         self._catalogue.add_moment(self._at, record.time_ns, self._place)
+        self._catalogue.add_touched(self._at, self._tree.touched)
         self._anchored.add(record.time_ns, record.header.unpacked_bytes)
         if self._anchored.is_due(self._limits, self._at, record.time_ns):
             self._anchor(record.time_ns)

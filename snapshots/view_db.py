@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from core.database import ReaderPool
 from core.digest import ZERO_DIGEST, Digest
 from core.relpath import ROOT, RelPath, join, show_path
-from snapshots.catalogue_db import STATE_COLUMNS, State, state_of_row
+from snapshots.catalogue_db import STATE_COLUMNS, State, decode_runs, state_of_row
 from snapshots.chunk_store import ChunkStore
 from snapshots.ledger_db import LedgerReader
 from snapshots.schema_db import ROOT_NODE
@@ -91,6 +91,15 @@ class CatalogueReader:
             (parent, name, sequence, sequence, limit),
         )
         return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    def touched(self, nodes: Sequence[int], first: int, limit: int) -> list[tuple[int, bool, tuple[int, ...]]]:
+        """Return up to `limit` (frame, took a name, first, last, first, last … of its changes) of nodes, from a frame on."""
+        marks = ",".join("?" * len(nodes))
+        rows = self.query(
+            f"SELECT sequence, gone, runs FROM touched WHERE node IN ({marks}) AND sequence >= ? ORDER BY sequence LIMIT ?",
+            (*nodes, first, limit),
+        )
+        return [(row[0], bool(row[1]), decode_runs(row[2])) for row in rows]
 
     def place_behind(self, sequence: int) -> tuple[int, int] | None:
         """Return where in the journal the frame that holds the change behind `sequence` stands; None when it is not known."""

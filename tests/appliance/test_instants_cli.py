@@ -78,3 +78,31 @@ def test_an_instant_outside_the_journal_is_refused_with_its_bounds(asked: Progra
         done = asked.run("ls", moment, "--json")
         assert done.returncode == 3
         assert f"@seq:0 to @seq:6 ({format_time(HOUR_AGO)} to " in msgspec.json.decode(done.stderr)["error"]["remedy"]
+
+
+def test_the_journal_tells_its_window_and_what_happened_to_a_file(asked: Program) -> None:
+    found = asked.json("journal", "list", SHARE)
+    assert [(s["first_sequence"], s["last_sequence"], s["closed_at"], s["changes"]) for s in found["segments"]] == [
+        (1, 6, None, 6)
+    ]
+    assert found["segments"][0]["opened_at"] == found["window"]["from"] == format_time(HOUR_AGO)
+    shown = asked.json("journal", "show", SHARE, "plan")
+    assert shown["next"] is None
+    changes = [(c["sequence"], c["what"], c["path"], c["offset"], c["length"], c["size_bytes"]) for c in shown["changes"]]
+    assert changes[-1] == (4, "create", "plan", None, None, 12)
+    assert b"Every instant from" in asked.run("journal", "list", SHARE).stdout
+    assert asked.run("journal", "show", SHARE, "never").returncode == 3
+
+
+def test_a_renamed_file_is_told_under_both_names(worked: Program) -> None:
+    rig = VaultRig(worked.root)
+    rig.send(PATHS, [Rename(0, 1), Write(1, 3, b"more")])
+    rig.close()
+    shown = worked.json("journal", "show", SHARE, "plan.old")["changes"]
+    assert [(c["what"], c["path"], c["offset"], c["length"]) for c in shown[-3:]] == [
+        ("create", "plan", None, None),
+        ("rename", "plan.old", None, None),
+        ("write", "plan.old", 3, 4),
+    ]
+    for change in shown:
+        assert worked.run("ls", f"{SHARE}@seq:{change['sequence']}").returncode == 0

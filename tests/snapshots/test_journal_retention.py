@@ -48,6 +48,7 @@ ANCHORS = [(sequence, sequence * DAY // 10) for sequence in range(0, 50, 2)]
         (99, JournalPolicy(), 50, 50, ANCHORS, 40),  # the newest segment stays
         (99, JournalPolicy(), 0, 50, ANCHORS, 0),
         (99, JournalPolicy(), 29, 50, ANCHORS, 20),
+        (99, JournalPolicy(), 20, 50, ANCHORS, 10),  # the record of the seal at 20 may stand where 20 does
         (99, JournalPolicy(), 50, 15, ANCHORS, 10),
         (99, JournalPolicy(), 50, 50, [(0, 0), (18, 2 * DAY)], 10),  # an anchor for the oldest instant
         (10.5, JournalPolicy(), 50, 50, [(0, 0), (32, 4 * DAY)], 0),  # it came only later than the oldest instant
@@ -82,8 +83,9 @@ def test_the_oldest_promised_instant_can_always_be_replayed(
     ]
     kept = sorted({anchor for anchor in anchors if anchor <= folded} | {0})
     below = trim_below(segments, [(a, a) for a in kept], sealed, folded, now, JournalPolicy(keep, max_bytes))
-    assert below in {0, *ends[:-1]} and below <= min(sealed, folded)
+    assert below in {0, *ends[:-1]} and below <= folded
     if below:
+        assert below < sealed
         assert any(anchor >= below for anchor in kept)
         if not max_bytes:
             assert any(below <= anchor <= now - keep for anchor in kept)
@@ -167,3 +169,25 @@ def check_window(rig: ShareRig, models: dict[int, NaiveTree]) -> None:
     if window.first:
         with pytest.raises(NoSuchMoment):
             rig.at(f"seq:{window.first - 1}")
+
+
+def test_a_trimmed_share_is_made_again_from_seals_with_its_instants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, models = worked(tmp_path, monkeypatch)
+    rig.snapshot("kept")
+    rig.sealer.seal()
+    rig.clock.move(8 * 24 * 3600)  # type: ignore[attr-defined]
+    for number in range(31, 41):
+        rig.send([b"f"], [Write(0, number, b"later")])
+        models[number] = models[number - 1].copy()
+        models[number].apply(Write(0, number, b"later"), [b"f"])
+    rig.fold.fold_all()
+    rig.instants.trim(JournalPolicy())
+    assert 20 <= rig.journal.start.sequence < 30
+    check_window(rig, models)
+    window = rig.instants.window()
+    rig.lose_catalogue()
+    rig.fold.fold_all()
+    assert rig.instants.window().first == window.first
+    check_window(rig, models)
+    assert listing(rig.at("1")) == models[30].listing()
+    rig.close()
