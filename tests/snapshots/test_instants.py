@@ -97,7 +97,7 @@ def history(chance: random.Random, contents: list[object], count: int) -> list[C
     """Return changes of all kinds, mirrors among them; many do not fit."""
 
     def one() -> Change:
-        path, other = chance.randrange(len(PATHS)), chance.randrange(len(PATHS))
+        path, other = (chance.randrange(3 if chance.random() < 0.6 else len(PATHS)) for _ in range(2))  # mostly what is there
         content = chance.choice(contents)
         simple: list[Change] = [
             Create(path, Kind.FILE, PLAIN, content),  # type: ignore[arg-type]

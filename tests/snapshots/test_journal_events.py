@@ -88,7 +88,7 @@ def test_every_change_of_a_node_is_noted(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     rig = ShareRig(tmp_path, limits=replace(ANCHORED, changes=5))
     contents: list[object] = [rig.put(data) for data in (b"", b"small", bytes(range(256)) * 300)]
-    changes: list[Change] = history(chance, contents, 150)
+    changes: list[Change] = history(chance, contents, 250)
     before = nodes(rig)
     missed = []
     for number, change in enumerate(changes, start=1):
