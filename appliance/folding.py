@@ -10,9 +10,12 @@ from appliance.share_worker import Step
 from appliance.vault import OpenShare, Vault
 from core.errors import NotFound
 from snapshots.control_format import SnapshotDropped
+from snapshots.journal_retention import JournalPolicy
 from snapshots.ledger_db import Hold
 
 KEEP_EVERY_SECONDS = 60.0
+
+KEPT_JOURNAL = JournalPolicy()
 
 
 def fold_step(vault: Vault) -> Step:
@@ -27,7 +30,7 @@ def fold_step(vault: Vault) -> Step:
 
 
 def keep_step(vault: Vault) -> Step:
-    """Return the step that seals, drops and sweeps a share."""
+    """Return the step that seals, drops and sweeps a share, and trims its journal."""
 
     def step(name: str) -> bool:
         try:
@@ -38,6 +41,7 @@ def keep_step(vault: Vault) -> Step:
         take_deferred(share, vault.clock.now_ns())
         share.sealer.seal()
         drop_due(share, vault.clock.now_ns())
+        share.instants.trim(KEPT_JOURNAL)
         return share.fold.sweep() > 0
 
     return step

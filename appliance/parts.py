@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from appliance.folding import KEEP_EVERY_SECONDS, fold_step, keep_step
 from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
+from appliance.journal_desk import JournalDesk
 from appliance.keeping_desk import KeepingDesk
 from appliance.rights import Action
 from appliance.schedules import Schedules
@@ -49,4 +50,5 @@ def make_parts(plumbing: Plumbing) -> Parts:
     health = HealthDesk(vault, worker, keeper)
     keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit, Schedules(plumbing.database, plumbing.clock))
     sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
-    return Parts(desk, intake, health, keeping, sealing, exporter, start, close)
+    journals = JournalDesk(vault, plumbing.rights)
+    return Parts(desk, intake, health, keeping, sealing, journals, exporter, start, close)

@@ -21,7 +21,7 @@ from core.errors import Damaged, NotFound, Refused, StagekeeperError, TryLater
 from core.relpath import RelPath, join, show_path, split
 from snapshots.history import versions_of
 from snapshots.ledger_db import SnapshotRow
-from snapshots.moments import Resolved, resolve_moment
+from snapshots.moments import Resolved
 from snapshots.tree import Node, TreeView
 from snapshots.view_db import SnapshotView
 from staging.changes import MAX_LABEL_CHARACTERS, Kind
@@ -94,7 +94,7 @@ class ShareDesk:
     ) -> tuple[list[Entry], bytes | None]:
         """Return a page of a folder as of a moment, and the name to continue behind."""
         reach = self._rights.check_path(actor, Action.BROWSE, share, path)
-        view = self._view(actor, share, moment)
+        view, _ = self._view(actor, self._vault.share(share), moment)
         rows = view.list_folder(path, after, limit)
         following = rows[-1][0] if len(rows) == limit else None
         if reach is Reach.WAY:
@@ -104,21 +104,31 @@ class ShareDesk:
     def entry(self, actor: Actor, share: str, moment: str, path: RelPath) -> Entry:
         """Return what stands at a path."""
         self._rights.check_path(actor, Action.BROWSE, share, path)
-        return entry_of(split(path)[1], self._view(actor, share, moment).node_at(path))
+        view, _ = self._view(actor, self._vault.share(share), moment)
+        return entry_of(split(path)[1], view.node_at(path))
 
     def open_file(self, actor: Actor, share: str, moment: str, path: RelPath, first: int, last: int | None) -> Download:
         """Open the bytes first..last of a file and audit the download."""
         if self._rights.check_path(actor, Action.DOWNLOAD, share, path) is not Reach.FULL:
             raise NotAFile(f"{show_path(path)} is not a file", remedy="name a file")
-        view = self._view(actor, share, moment)
+        opened = self._vault.share(share)
+        view, resolved = self._view(actor, opened, moment)
         node = view.node_at(path)
         if node.kind is not Kind.FILE:
             raise NotAFile(f"{show_path(path)} is a {node.kind.name.lower()}, not a file", remedy="name a file")
         what = f"{share}@{moment or view.sequence}/{show_path(path)}"
         self._audit.record(actor, "download", what, "done", {"first": first, "last": last})
         end = node.size_bytes if last is None else min(last + 1, node.size_bytes)
+
+        def pieces() -> Iterator[bytes]:
+            if resolved.is_live:
+                yield from _pieces(view, node, first, end)
+                return
+            with opened.instants.leased(resolved) as kept:
+                yield from _pieces(kept, node, first, end)
+
         etag = node.digest.hex() if node.digest is not None else "empty"
-        return Download(split(path)[1], node.size_bytes, node.attributes.mtime_ns, etag, _pieces(view, node, first, end))
+        return Download(split(path)[1], node.size_bytes, node.attributes.mtime_ns, etag, pieces())
 
     def versions(self, actor: Actor, share: str, path: RelPath) -> list[Version]:
         """Return the versions of a path, newest first."""
@@ -167,10 +177,9 @@ class ShareDesk:
     def static_source(self, share: str, moment: str) -> Iterator[tuple[TreeView, SnapshotRow]]:
         """Yield a snapshot for an export, folded; raise when the moment names none. It stays while the context is open."""
         opened = self._vault.share(share)
-        resolved = self._resolve(opened, moment or "latest")
+        resolved = opened.instants.resolve(moment or "latest")
         if resolved.snapshot is None:
             raise NotFound(f"{share}@{moment} is not a snapshot", remedy="take one with `snapshot create`")
-        _fold_to(opened, resolved.sequence)
         with opened.fold.lease(resolved.sequence) as sequence:
             yield opened.reader.view(sequence), resolved.snapshot
 
@@ -196,28 +205,20 @@ class ShareDesk:
         shown_bytes = min(logical_bytes, MAX_SHOWN_BYTES)
         return Share(share.name, state, reason, durable, folded, round(lag, 3), files, shown_bytes, taken_at)
 
-    def _view(self, actor: Actor, share: str, moment: str) -> SnapshotView:
+    def _view(self, actor: Actor, opened: OpenShare, moment: str) -> tuple[SnapshotView, Resolved]:
         """Return a share as of a moment; the command line folds first, pages show the folded state."""
-        opened = self._vault.share(share)
         if not moment and actor.role == "owner":
             opened.fold.fold_all()
-        resolved = self._resolve(opened, moment)
-        if resolved.snapshot is not None:
-            _fold_to(opened, resolved.sequence)
-        return opened.reader.view(resolved.sequence)
+        resolved = opened.instants.resolve(moment)
+        return opened.instants.view(resolved), resolved
 
     @contextmanager
     def _leased(self, opened: OpenShare, moment: str) -> Iterator[SnapshotView]:
         """Yield a view that stays as it is while changes go on, also of the live state."""
         if not moment:
             opened.fold.fold_all()
-        resolved = self._resolve(opened, moment)
-        _fold_to(opened, resolved.sequence)
-        with opened.fold.lease(resolved.sequence if resolved.snapshot is not None else None) as sequence:
-            yield opened.reader.view(sequence)
-
-    def _resolve(self, opened: OpenShare, moment: str) -> Resolved:
-        return resolve_moment(moment, opened.reader.ledger.snapshots(), opened.fold.sequence)
+        with opened.instants.leased(opened.instants.resolve(moment)) as view:
+            yield view
 
     def _checked_target(self, target: str) -> Path:
         if not target or not os.path.isabs(target) or "\0" in target:
@@ -227,12 +228,6 @@ class ShareDesk:
         if path == root or root in path.parents:
             raise TargetRefused(f"{path} lies inside the appliance's own folder", remedy="name a directory outside it")
         return path
-
-
-def _fold_to(opened: OpenShare, sequence: int) -> None:
-    """A snapshot ahead of the fold can be read once the fold has come there."""
-    if opened.fold.sequence < sequence:
-        opened.fold.fold_all()
 
 
 def _pieces(view: TreeView, node: Node, first: int, end: int) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from core.clock import Clock
 from core.durable import OS_FILES, FileLayer, make_directories
 from core.errors import NotFound
 from snapshots.chunk_store import ChunkStore
+from snapshots.instants import Instants, Replays
 from snapshots.rebuild import rebuild_catalogue
 from snapshots.sealing import Sealer
 from snapshots.share_fold import ShareFold
@@ -39,9 +40,11 @@ class OpenShare:
     fold: ShareFold
     reader: CatalogueReader
     sealer: Sealer
+    instants: Instants
 
     def close(self) -> None:
         """Close all files of the share."""
+        self.instants.close()
         self.reader.close()
         self.fold.close()
         self.journal.close()
@@ -56,6 +59,7 @@ class Vault:
         self._chance, self._files = chance, files
         self._lock = threading.Lock()
         self._open: dict[str, OpenShare] = {}
+        self._replays = Replays()
         self.store = ChunkStore(root.packs, root.db / "index.db", root.store_id, files)
 
     def names(self) -> list[str]:
@@ -126,7 +130,8 @@ class Vault:
         reader = CatalogueReader(catalogue, name, self.store)
         sealer = Sealer(journal, fold, reader, self.store, self.clock)
         receiver = ShareReceiver(share_id, branch, journal, self.store, lambda: self._chance(16).hex())
-        self._open[name] = OpenShare(name, journal, receiver, fold, reader, sealer)
+        instants = Instants(fold, reader, journal, self.clock, self._replays)
+        self._open[name] = OpenShare(name, journal, receiver, fold, reader, sealer, instants)
         return self._open[name]
 
 

@@ -35,7 +35,7 @@ from appliance.sign_in import SignInDesk
 from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer
 from web.app import create_app
-from web.operations import Health, Intake, Keeping, Operations, Sealing, Shares
+from web.operations import Health, Intake, Journals, Keeping, Operations, Sealing, Shares
 from web.settings import WebSettings
 
 
@@ -77,6 +77,7 @@ class Parts:
     health: Health
     keeping: Keeping
     sealing: Sealing
+    journals: Journals
     exporter: Exporter
     start: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
@@ -168,7 +169,8 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
         )
     )
     sign_in = SignInDesk(plumbing.database, plumbing.audit, plumbing.clock, plumbing.chance)
-    return Operations(parts.shares, administration, sign_in, parts.intake, parts.health, parts.keeping, parts.sealing), scheduler
+    desks = (parts.intake, parts.health, parts.keeping, parts.sealing, parts.journals)
+    return Operations(parts.shares, administration, sign_in, *desks), scheduler
 
 
 def open_appliance(

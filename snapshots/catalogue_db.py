@@ -5,6 +5,7 @@ fence) is changed in place, an older one is closed and a new one opened: copy-on
 snapshot or anchor ever taken; it never moves back.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +26,8 @@ _UPDATE_STATE = (
     " content=?, target=?, device=?, linked=? WHERE node=? AND born=?"
 )
 
+_encode_runs = msgspec.msgpack.Encoder().encode
+decode_runs = msgspec.msgpack.Decoder(tuple[int, ...]).decode
 _encode_xattrs = msgspec.msgpack.Encoder().encode
 decode_xattrs = msgspec.msgpack.Decoder(tuple[tuple[bytes, bytes], ...]).decode
 
@@ -148,9 +151,23 @@ class CatalogueWriter:
         else:
             self.connection.execute("UPDATE state SET died=? WHERE node=? AND born=?", (sequence, state.node, state.born))
 
-    def add_moment(self, sequence: int, time_ns: int) -> None:
-        """Remember when the appliance received the changes up to `sequence`."""
-        self.connection.execute("INSERT OR REPLACE INTO moment VALUES (?,?)", (sequence, time_ns))
+    def add_moment(self, sequence: int, time_ns: int, place: tuple[int, int]) -> None:
+        """Remember when the appliance received the frame that ends with `sequence`, and from where in the journal to read it."""
+        self.connection.execute("INSERT OR REPLACE INTO moment VALUES (?,?,?,?)", (sequence, time_ns, *place))
+
+    def add_touched(self, sequence: int, touched: Mapping[tuple[int, bool], Sequence[int]]) -> None:
+        """Remember which changes of the frame that ends with `sequence` altered which nodes."""
+        rows = [(node, sequence, is_gone, _encode_runs(runs)) for (node, is_gone), runs in touched.items() if runs]
+        self.connection.executemany("INSERT OR REPLACE INTO touched VALUES (?,?,?,?)", rows)
+
+    def drop_touched(self, below: int) -> None:
+        """Forget what frames up to a sequence touched: the journal holds them no more."""
+        self.connection.execute("DELETE FROM touched WHERE sequence <= ?", (below,))
+
+    def newest_moment(self) -> int:
+        """Return when the newest folded frame was received, 0 when there is none."""
+        row = self.connection.execute("SELECT time_ns FROM moment ORDER BY sequence DESC LIMIT 1").fetchone()
+        return int(row[0]) if row else 0
 
     def add_problem(self, sequence: int, reason: str) -> None:
         """Record a change that did not fit."""
@@ -184,6 +201,19 @@ class CatalogueWriter:
     def end_mirror(self) -> None:
         """Forget what the mirror has stated."""
         self.connection.execute("DELETE FROM mirrored")
+
+    def begin_group(self) -> None:
+        """From here on changes may be undone together."""
+        self.connection.execute("SAVEPOINT change_group")
+
+    def undo_group(self) -> None:
+        """Take back everything since `begin_group`."""
+        self.connection.execute("ROLLBACK TO change_group")
+        self.forget_caches()
+
+    def end_group(self) -> None:
+        """Nothing is undone any more; called after `undo_group` too."""
+        self.connection.execute("RELEASE change_group")
 
     def _values(self, state: State) -> tuple[object, ...]:
         a = state.attributes

@@ -1,14 +1,15 @@
 """The rules by which one change alters a share's tree: POSIX exactly, whole or not at all.
 
-A change that does not fit raises `DoesNotFit` before it has touched anything (a group is undone by the caller's
-savepoint). Nothing here opens, commits or reads a journal; see share_fold for that.
+A change that does not fit raises `DoesNotFit` before it has touched anything (a group is undone by the caller: change_fold).
+Nothing here opens, commits or reads a journal; see share_fold for that.
 """
 
 from dataclasses import replace
 
 from core.relpath import ROOT, RelPath, split
-from snapshots.catalogue_db import CatalogueWriter, Name, State
+from snapshots.catalogue_db import Name, State
 from snapshots.edits import Edits
+from snapshots.live_catalogue import LiveCatalogue
 from snapshots.schema_db import ROOT_NODE
 from staging.changes import (
     MAX_SIZE,
@@ -31,21 +32,44 @@ class DoesNotFit(Exception):
 
 
 class TreeFold:
-    """Applies changes to one share's live tree through a `CatalogueWriter`, inside its transaction.
+    """Applies changes to one share's live tree through the verbs of a `LiveCatalogue`.
 
     Writes and truncations are collected in `edits` (node → edits) until the caller applies them; every rule that needs a
-    file's size looks there first.
+    file's size looks there first. `touched` tells which changes of the frame altered which node; what a mirror lays first is
+    left out, as everything is touched there.
     """
 
-    def __init__(self, catalogue: CatalogueWriter) -> None:
+    def __init__(self, catalogue: LiveCatalogue) -> None:
         """Begin with what the catalogue holds."""
         self._catalogue = catalogue
         self._folders: dict[RelPath, int] = {ROOT: ROOT_NODE}
         self.edits: dict[int, Edits] = {}
+        self.touched: dict[tuple[int, bool], list[int]] = {}  # (node, lost a name) → first, last, first, last … of `ordinal`
+        self.ordinal = 0  # of the change in its frame, those within groups counted one by one
         self.next_node = max(catalogue.number("next_node"), ROOT_NODE + 1)
         self.files = catalogue.number("files")
         self.logical_bytes = catalogue.number("logical_bytes")
         self.mirroring = catalogue.number("mirroring")  # 0 no, 1 first baseline, 2 repair over an existing tree
+
+    def begin_frame(self) -> None:
+        """Count changes from 0 again, and forget what was touched before."""
+        self.touched.clear()
+        self.ordinal = 0
+
+    def forget_touches(self, ordinal: int) -> None:
+        """Forget what the changes from `ordinal` on have touched: they are undone."""
+        for runs in self.touched.values():
+            while runs and runs[-2] >= ordinal:
+                del runs[-2:]
+            if runs and runs[-1] >= ordinal:
+                runs[-1] = ordinal - 1
+
+    def _touch(self, node: int, is_gone: bool = False) -> None:
+        runs = self.touched.setdefault((node, is_gone), [])
+        if runs and runs[-1] >= self.ordinal - 1:
+            runs[-1] = self.ordinal
+        else:
+            runs += (self.ordinal, self.ordinal)
 
     def keep_counters(self) -> None:
         """Write the counters into the catalogue."""
@@ -118,6 +142,8 @@ class TreeFold:
             State(node, sequence, sequence, change.kind, size, change.attributes, change.content, change.target, change.device)
         )
         self._count(change.kind, 1, size)
+        if not self.mirroring:
+            self._touch(node)
         if change.kind is Kind.FOLDER:
             self._folders[path] = node
         self._mark(parent, name)
@@ -135,6 +161,7 @@ class TreeFold:
         if new != state:
             self._catalogue.change_state(state, new, sequence)
             self.logical_bytes += size - state.size
+            self._touch(state.node)
         self._mark(existing.parent, existing.name)
         return True
 
@@ -160,22 +187,25 @@ class TreeFold:
                 return
             self._unlink(taken, sequence)
         self._catalogue.add_name(parent, name, source.node, sequence)
+        self._touch(source.node)
         if not state.linked:
             self._catalogue.mark_linked(source.node)
 
     # -- contents and attributes ----------------------------------------------------------------------------------
 
     def _write(self, change: Write, path: RelPath, sequence: int) -> None:
-        edits = self._edits(path)
+        node, edits = self._edits(path)
         if change.offset + len(change.data) > MAX_SIZE:
             raise DoesNotFit("write: the file would be too large")
         edits.write(change.offset, change.data)
         edits.sequence = sequence
+        self._touch(node)
 
     def _truncate(self, change: Truncate, path: RelPath, sequence: int) -> None:
-        edits = self._edits(path)
+        node, edits = self._edits(path)
         edits.truncate(change.size)
         edits.sequence = sequence
+        self._touch(node)
 
     def _content(self, change: Content, path: RelPath, sequence: int) -> None:
         node = self._name_at(path).node
@@ -187,11 +217,13 @@ class TreeFold:
         attributes = change.attributes or state.attributes
         self.logical_bytes += size - state.size
         self._catalogue.change_state(state, replace(state, content=change.content, size=size, attributes=attributes), sequence)
+        self._touch(node)
 
     def _set_attributes(self, change: SetAttributes, path: RelPath, sequence: int) -> None:
         node = self._name_at(path).node if path else ROOT_NODE
         state = self._state(node)
         self._catalogue.change_state(state, replace(state, attributes=change.attributes), sequence)
+        self._touch(node)
 
     # -- removing and renaming ------------------------------------------------------------------------------------
 
@@ -208,6 +240,7 @@ class TreeFold:
 
     def _drop_name(self, name: Name, state: State, sequence: int) -> None:
         self._catalogue.end_name(name, sequence)
+        self._touch(name.node, is_gone=True)
         if state.linked and self._catalogue.has_live_name(name.node):
             return
         self.edits.pop(name.node, None)
@@ -232,6 +265,7 @@ class TreeFold:
                 self._make_way(moved, taken, sequence)
             self._catalogue.end_name(source, sequence)
             self._catalogue.add_name(parent, name, source.node, sequence)
+            self._touch(source.node)
         self._mark(parent, name)
         self.forget_folders()
 
@@ -246,6 +280,7 @@ class TreeFold:
             if source.node != taken.node:
                 self._catalogue.end_name(name, sequence)
                 self._catalogue.add_name(name.parent, name.name, node, sequence)
+                self._touch(node)
                 self._mark(name.parent, name.name)
 
     def _make_way(self, moved: State, taken: Name, sequence: int) -> None:
@@ -302,7 +337,7 @@ class TreeFold:
             raise DoesNotFit(f"node {node} has no state")
         return state
 
-    def _edits(self, path: RelPath) -> Edits:
+    def _edits(self, path: RelPath) -> tuple[int, Edits]:
         node = self._name_at(path).node
         edits = self.edits.get(node)
         if edits is None:
@@ -310,7 +345,7 @@ class TreeFold:
             if state.kind is not Kind.FILE:
                 raise DoesNotFit("not a file")
             edits = self.edits[node] = Edits(state.size)
-        return edits
+        return node, edits
 
     def _count(self, kind: Kind, files: int, size: int) -> None:
         if kind is not Kind.FOLDER:

@@ -50,6 +50,14 @@ def versions_of(reader: CatalogueReader, path: RelPath) -> list[PathVersion]:
     return sorted(unique.values(), key=lambda v: (v.sequence, v.is_live), reverse=True)
 
 
+def nodes_of(reader: CatalogueReader, path: RelPath) -> list[int]:
+    """Return every node that is known to have stood at `path`, the oldest first; raise `NeverThere`."""
+    lives = _lives(reader, path)
+    if not lives:
+        raise NeverThere(f"{show_path(path)} was never in {reader.share}", remedy="check the path with `ls`")
+    return list(dict.fromkeys(life.node for life in lives))
+
+
 class _Shots:
     """The snapshots of a share, for asking which fall into a lifetime."""
 

@@ -26,6 +26,8 @@ from snapshots.schema_db import LIVE
 
 _SNAPSHOT_COLUMNS = 'id, sequence, taken_ns, label, "trigger", consistency, good, deleted_ns, drop_after_ns, delete_reason'
 FENCES = "SELECT sequence FROM snapshot UNION SELECT sequence FROM anchor UNION SELECT sequence FROM lease"
+_KEPT = "SELECT sequence FROM snapshot UNION ALL SELECT sequence FROM anchor"
+_START = f"sequence BETWEEN ? AND ? AND mirroring != 2 AND sequence IN ({_KEPT})"
 
 Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
@@ -249,6 +251,27 @@ class LedgerReader:
     def anchors(self) -> list[tuple[int, int]]:
         """Return (sequence, time in nanoseconds) of each anchor, oldest first."""
         return [(row[0], row[1]) for row in self._query("SELECT sequence, taken_ns FROM anchor ORDER BY sequence", ())]
+
+    def is_kept(self, sequence: int) -> bool:
+        """Tell whether a snapshot or an anchor keeps the state as of a sequence."""
+        return bool(self._query(f"SELECT 1 FROM ({_KEPT}) WHERE sequence = ? LIMIT 1", (sequence,)))
+
+    def replay_start(self, lowest: int, sequence: int) -> tuple[int, Counters] | None:
+        """Return the newest kept fence in lowest..sequence from which the journal can be replayed, and what was counted there.
+
+        Within a repair that is none: which names it had stated by then is not kept.
+        """
+        return self._start("DESC", lowest, sequence)
+
+    def oldest_start(self, lowest: int) -> int | None:
+        """Return the oldest kept fence from `lowest` on from which the journal can be replayed."""
+        found = self._start("ASC", lowest, LIVE)
+        return None if found is None else found[0]
+
+    def _start(self, order: str, lowest: int, highest: int) -> tuple[int, Counters] | None:
+        rows = self._query(f"SELECT sequence FROM fence WHERE {_START} ORDER BY sequence {order} LIMIT 1", (lowest, highest))
+        counters = self.counters_at(rows[0][0]) if rows else None
+        return None if counters is None else (rows[0][0], counters)
 
     def newest_seal(self) -> SealRow | None:
         """Return the newest seal."""

@@ -1,12 +1,12 @@
 """Moments: what stands behind the `@` of `B/S@M`, and which sequence it means.
 
 None = the live state; `latest` = the newest snapshot; a number = the snapshot with that id; `GMT-2026.11.22-07.00.00` or an RFC
-3339 time = the snapshot taken in that second; `seq:N` = the snapshot at that sequence, or the live state when N is its number.
-A time or number between snapshots is refused with its neighbours, never silently rounded.
+3339 time = the snapshot taken in that second, else the last change received by then; `seq:N` = after change N. Instants are
+answered inside the journal's window; before and behind it they are refused with its bounds, never silently rounded.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from core.clock import NANOSECONDS, TimeUnreadable, format_time, parse_time
@@ -15,24 +15,44 @@ from snapshots.ledger_db import SnapshotRow
 
 _MAX_CHARACTERS = 64
 _GMT = re.compile(r"GMT-(\d{4})\.(\d\d)\.(\d\d)-(\d\d)\.(\d\d)\.(\d\d)")
+_REMEDY = "use @latest, a snapshot's id, a time like @2026-11-22T07:00:00Z, or @seq:N"
 
 
 class NoSuchMoment(NotFound):
-    """No snapshot stands at that moment."""
+    """Nothing is kept of that moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The instants that can be read besides snapshots: sequences first..last, times from..until.
+
+    `sequence_at` tells the last change received up to a time inside of it. A window with `first` above `last` is empty.
+    """
+
+    first: int
+    last: int
+    from_ns: int
+    until_ns: int
+    sequence_at: Callable[[int], int]
+
+
+AskWindow = Callable[[], Window]
+"""The window costs a look at the journal: it is asked for by instants only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A moment's sequence and, unless it is the live state, its snapshot."""
+    """A moment's sequence; `snapshot` is None at an instant without one and for the live state (which moves on)."""
 
     sequence: int
     snapshot: SnapshotRow | None
+    is_live: bool = False
 
 
-def resolve_moment(text: str, snapshots: Sequence[SnapshotRow], live_sequence: int) -> Resolved:
-    """Return what a moment means among a share's snapshots (sorted by sequence); raise `NoSuchMoment`."""
+def resolve_moment(text: str, snapshots: Sequence[SnapshotRow], live_sequence: int, ask: AskWindow) -> Resolved:
+    """Return what a moment means among a share's snapshots (sorted by sequence) and instants; raise `NoSuchMoment`."""
     if not text:
-        return Resolved(live_sequence, None)
+        return Resolved(live_sequence, None, True)
     if text == "latest":
         if not snapshots:
             raise NoSuchMoment("there is no snapshot yet", remedy="take one with `snapshot create`")
@@ -40,13 +60,15 @@ def resolve_moment(text: str, snapshots: Sequence[SnapshotRow], live_sequence: i
     if len(text) > _MAX_CHARACTERS:
         raise NoSuchMoment(f"not a moment: @{text[:_MAX_CHARACTERS]}…", remedy="use @latest or a snapshot's id")
     if text.isdecimal():
-        return _found([row for row in snapshots if row.id == int(text)], f"no snapshot {text}", snapshots)
+        return _snapshot(text, snapshots)
     if text.startswith("seq:") and text[4:].isdecimal():
         sequence = int(text[4:])
-        if sequence == live_sequence:
-            return Resolved(sequence, None)
-        return _found([row for row in snapshots if row.sequence == sequence], f"no snapshot at sequence {sequence}", snapshots)
-    return _at_time(text, snapshots)
+        taken = [row for row in snapshots if row.sequence == sequence]
+        if not taken:
+            window = ask()
+            _check(window, window.first <= sequence <= window.last, f"change {sequence} cannot be read")
+        return Resolved(sequence, taken[-1] if taken else None)
+    return _at_time(text, snapshots, ask)
 
 
 def gmt_token(time_ns: int) -> str:
@@ -55,29 +77,36 @@ def gmt_token(time_ns: int) -> str:
     return f"GMT-{text[:10].replace('-', '.')}-{text[11:19].replace(':', '.')}"
 
 
-def _at_time(text: str, snapshots: Sequence[SnapshotRow]) -> Resolved:
+def _at_time(text: str, snapshots: Sequence[SnapshotRow], ask: AskWindow) -> Resolved:
     token = _GMT.fullmatch(text)
     try:
         instant = parse_time("{}-{}-{}T{}:{}:{}Z".format(*token.groups()) if token else text)
     except TimeUnreadable as error:
-        raise NoSuchMoment(
-            f"not a moment: @{text}", remedy="use @latest, a snapshot's id, a time like @2026-11-22T07:00:00Z, or @seq:N"
-        ) from error
+        raise NoSuchMoment(f"not a moment: @{text}", remedy=_REMEDY) from error
     second = instant // NANOSECONDS
-    exact = [row for row in snapshots if row.taken_ns == instant]
-    return _found(
-        exact or [row for row in snapshots if row.taken_ns // NANOSECONDS == second], f"no snapshot at {text}", snapshots, instant
-    )
+    taken = [row for row in snapshots if row.taken_ns == instant]
+    taken = taken or [row for row in snapshots if row.taken_ns // NANOSECONDS == second]
+    if taken:
+        return Resolved(taken[-1].sequence, taken[-1])
+    window = ask()
+    _check(window, window.from_ns <= instant <= window.until_ns, f"the state at {text} cannot be read")
+    return Resolved(window.sequence_at(instant), None)
 
 
-def _found(rows: list[SnapshotRow], message: str, snapshots: Sequence[SnapshotRow], instant: int | None = None) -> Resolved:
-    if rows:
-        return Resolved(rows[-1].sequence, rows[-1])
-    near = snapshots[-3:]
-    if instant is not None:
-        before = [row for row in snapshots if row.taken_ns < instant][-1:]
-        near = [*before, *[row for row in snapshots if row.taken_ns > instant][:1]]
-    names = ", ".join(f"@{row.id} ({format_time(row.taken_ns)[:19]}Z)" for row in near)
-    raise NoSuchMoment(
-        message, remedy=f"there are {names}" if names else "there is no snapshot yet: take one with `snapshot create`"
-    )
+def _snapshot(text: str, snapshots: Sequence[SnapshotRow]) -> Resolved:
+    found = [row for row in snapshots if row.id == int(text)]
+    if found:
+        return Resolved(found[-1].sequence, found[-1])
+    names = ", ".join(f"@{row.id} ({format_time(row.taken_ns)[:19]}Z)" for row in snapshots[-3:])
+    remedy = f"there are {names}" if names else "there is no snapshot yet: take one with `snapshot create`"
+    raise NoSuchMoment(f"no snapshot {text}", remedy=remedy)
+
+
+def _check(window: Window, is_inside: bool, message: str) -> None:
+    if window.first > window.last:
+        raise NoSuchMoment(message, remedy="only snapshots can be read, and @latest, the newest of them")
+    if is_inside:
+        return
+    times = f"{format_time(window.from_ns)} to {format_time(window.until_ns)}"
+    bounds = f"choose a snapshot, or an instant from @seq:{window.first} to @seq:{window.last} ({times})"
+    raise NoSuchMoment(message, remedy=bounds)

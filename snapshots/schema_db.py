@@ -46,6 +46,16 @@ _LEDGER = (
     "CREATE INDEX state_by_born ON state (born)",
     f"CREATE INDEX state_by_died ON state (died) WHERE died < {LIVE}",
 )
+# The journal's frames by number, and what a replay from a fence begins with. An empty share has an anchor at its beginning.
+_INSTANTS = (
+    "ALTER TABLE moment ADD COLUMN segment INTEGER",  # NULL for frames that an earlier release folded
+    "ALTER TABLE moment ADD COLUMN place INTEGER",
+    f"INSERT INTO fence SELECT 0, {ROOT_NODE + 1}, 0, '0', 0, 0, '' WHERE NOT EXISTS (SELECT 1 FROM moment)",
+    # which changes of a frame (named by its last sequence) altered which node, or took a name from it
+    "CREATE TABLE touched (node INTEGER NOT NULL, sequence INTEGER NOT NULL, gone INTEGER NOT NULL, runs BLOB NOT NULL,"
+    " PRIMARY KEY (node, sequence, gone)) WITHOUT ROWID",
+    "INSERT INTO anchor SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM moment)",
+)
 
 
 def _run(statements: tuple[str, ...]) -> Migration:
@@ -56,4 +66,4 @@ def _run(statements: tuple[str, ...]) -> Migration:
     return migration
 
 
-MIGRATIONS = [_run(_FIRST), _run(_LEDGER)]
+MIGRATIONS = [_run(_FIRST), _run(_LEDGER), _run(_INSTANTS)]

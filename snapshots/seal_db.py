@@ -129,7 +129,7 @@ _WRITE = {
     "s": f"INSERT OR REPLACE INTO state VALUES ({','.join('?' * 17)})",
     "S": "UPDATE state SET died=? WHERE node=? AND born=?",
     "o": "INSERT OR REPLACE INTO owner VALUES (?,?,?)",
-    "m": "INSERT OR REPLACE INTO moment VALUES (?,?)",
+    "m": "INSERT OR REPLACE INTO moment (sequence, time_ns) VALUES (?,?)",
     "p": "INSERT INTO problem VALUES (?,?)",
     "f": "INSERT OR REPLACE INTO fence VALUES (?,?,?,?,?,?,?)",
     "n": "INSERT OR REPLACE INTO snapshot VALUES (?,?,?,?,?,?,?,?,?,?)",

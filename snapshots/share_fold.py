@@ -9,27 +9,31 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 from core.database import transaction
 from core.errors import Damaged, NotFound
+from snapshots.anchors import AnchorLimits, SinceAnchor
 from snapshots.catalogue_db import CatalogueWriter
+from snapshots.change_fold import ChangeFold
 from snapshots.chunk_store import ChunkStore
 from snapshots.content_edit import edit_content
 from snapshots.control_format import Control, ControlDamaged, SnapshotTaken, decode_control, encode_control
 from snapshots.edits import Edits
-from snapshots.fold import DoesNotFit, TreeFold
+from snapshots.fold import TreeFold
 from snapshots.ledger_db import Counters, LedgerWriter, SnapshotRow
 from snapshots.put_batch import PutBatch
 from snapshots.sweep_db import sweep_rows
-from staging.changes import Barrier, Change, Consistency, ContentRef, Group, Mirror
-from staging.frame_format import Frame, unpack_frame
+from staging.changes import Barrier, Consistency, ContentRef
+from staging.frame_format import unpack_frame
 from staging.journal import Journal
 from staging.journal_scan import LoggedRecord
 from staging.protocol import Position
 
 CHANGES_A_TRANSACTION = 20_000  # bounds the WAL and how long a snapshot waits for the write lock
+ANCHORED = AnchorLimits()
 EDITED_BYTES_A_TRANSACTION = 64 * 1024 * 1024  # bounds the memory that collected writes hold
 
 
@@ -47,19 +51,25 @@ class MomentGone(NotFound):
 class ShareFold:
     """The only writer of a share's catalogue."""
 
-    def __init__(self, path: Path, domain: str, journal: Journal, store: ChunkStore) -> None:
+    def __init__(self, path: Path, domain: str, journal: Journal, store: ChunkStore, limits: AnchorLimits = ANCHORED) -> None:
         """Open or make the share's catalogue; nothing is folded yet."""
         self.path = path
-        self._domain, self._journal, self._store = domain, journal, store
+        self._domain, self._journal, self._store, self._limits = domain, journal, store, limits
         self._lock = threading.RLock()
         self._last_taken = self._last_control = 0
         self._leased: Counter[int] = Counter()
+        self._changes: ChangeFold
         self._tree: TreeFold
         self._catalogue = CatalogueWriter(path)
         self._ledger = LedgerWriter(self._catalogue.connection)
         self._load()
         with transaction(self._catalogue.connection):
             self._ledger.end_leases()  # whoever read when the process ended reads no more
+            if self._at and not self._anchored.time_ns:
+                self._anchor(
+                    self._catalogue.newest_moment()
+                )  # an earlier release left none: from here on every instant can be read
+                self._keep()
 
     def fold(self, limit: int = CHANGES_A_TRANSACTION) -> int:
         """Fold what is durable, up to about `limit` changes, in one transaction; return how many changes were taken."""
@@ -71,9 +81,9 @@ class ShareFold:
                 return 0
             try:
                 with transaction(self._catalogue.connection):
-                    self._take(first)
-                    for record in records:
+                    for record in chain((first,), records):
                         self._take(record)
+                        self._place = self._cursor.place
                     self._flush_edits()
                     self._keep()
             except BaseException:
@@ -87,6 +97,11 @@ class ShareFold:
         with self._lock:
             while self._journal_is_ahead():
                 self.fold()
+
+    def fold_to(self, sequence: int) -> None:
+        """Fold until a durable change is folded."""
+        while self.sequence < sequence:
+            self.fold()
 
     def take_snapshot(self, label: str, trigger: str, now_ns: int) -> SnapshotRow:
         """Name the share's durable end: journaled and synced before it is answered; shown as folding until folded."""
@@ -148,6 +163,18 @@ class ShareFold:
                     with transaction(self._catalogue.connection):
                         self._ledger.end_leases([leased])
 
+    def trim_journal(self, below: int) -> None:
+        """Let go of the instants before a sequence, then of the journal's segments up to it.
+
+        Nothing that a reader has leased goes. A crash in between leaves segments that the next call removes.
+        """
+        with self._lock:
+            below = min([below, self._at, *self._leased])
+            with transaction(self._catalogue.connection):
+                self._ledger.drop_anchors(below)
+                self._catalogue.drop_touched(below)
+            self._journal.trim(below)
+
     @property
     def state(self) -> tuple[str, str]:
         """Return (mirroring | good | resync, reason) of the folded state."""
@@ -180,10 +207,11 @@ class ShareFold:
         self.sequence = self._at
 
     def _current_state(self) -> tuple[str, str]:
-        if self._tree.mirroring or not self._mirrored:
-            return "mirroring", "the first copy is being laid" if not self._mirrored else "differences are being repaired"
-        if self._problem:
-            return "resync", self._problem
+        mirrored, problem = self._changes.mirrored, self._changes.problem
+        if self._tree.mirroring or not mirrored:
+            return "mirroring", "differences are being repaired" if mirrored else "the first copy is being laid"
+        if problem:
+            return "resync", problem
         return "good", ""
 
     def close(self) -> None:
@@ -206,14 +234,16 @@ class ShareFold:
                 f"{self.path} is folded up to {self._at}, its journal ends at {self._journal.position.sequence}",
                 remedy="see the runbook: damaged journal",
             )
-        self._mirrored = catalogue.number("mirrored")
-        self._problem = catalogue.text("problem")
-        self._tree = TreeFold(catalogue)
+        self._changes = ChangeFold(catalogue, self._flush_edits, self._barrier)
+        self._changes.problem = catalogue.text("problem")
+        self._tree = self._changes.tree
+        self._anchored = SinceAnchor(*(catalogue.number(f"anchored_{what}") for what in ("sequence", "ns", "bytes")))
         self._fences = self._ledger.fences_behind(self._at)
         catalogue.fence = max(self._ledger.newest_fence(self._at), catalogue.number("fence"))
         self._look_ahead()
         self._loaded_at = self._at
         self._cursor = self._journal.seek(self._at)
+        self._place = self._cursor.place
         self._publish()
 
     def _look_ahead(self) -> None:
@@ -247,7 +277,9 @@ class ShareFold:
 
     def _keep(self) -> None:
         self._tree.keep_counters()
-        self._catalogue.set(folded_sequence=self._at, mirrored=self._mirrored, problem=self._problem)
+        self._catalogue.set(folded_sequence=self._at, mirrored=self._changes.mirrored, problem=self._changes.problem)
+        since = self._anchored
+        self._catalogue.set(anchored_sequence=since.sequence, anchored_ns=since.time_ns, anchored_bytes=since.unpacked_bytes)
 
     def _journal_is_ahead(self) -> bool:
         return self._at < self._journal.durable.sequence
@@ -260,54 +292,26 @@ class ShareFold:
         if record.header.last_sequence <= self._at:
             return
         frame = unpack_frame(record.payload, record.header)
+        self._tree.begin_frame()
         for sequence, change in enumerate(frame.changes, start=record.header.first_sequence):
             if sequence > self._at:
-                self._apply(change, frame, sequence, record.time_ns)
+                self._changes.apply(change, frame.paths, sequence, record.time_ns)
                 self._at = sequence
                 self._pass_fence(sequence)
-        self._catalogue.add_moment(self._at, record.time_ns)
+        self._catalogue.add_moment(self._at, record.time_ns, self._place)
+        self._catalogue.add_touched(self._at, self._tree.touched)
+        self._anchored.add(record.time_ns, record.header.unpacked_bytes)
+        if self._anchored.is_due(self._limits, self._at, record.time_ns):
+            self._anchor(record.time_ns)
 
-    def _apply(self, change: Change, frame: Frame, sequence: int, time_ns: int) -> None:
-        try:
-            if isinstance(change, Barrier):
-                self._barrier(change, sequence, time_ns)
-            elif isinstance(change, Mirror):
-                self._mirror(change, sequence)
-            elif isinstance(change, Group):
-                self._group(change, frame, sequence)
-            else:
-                self._tree.apply(change, frame.paths, sequence)
-        except DoesNotFit as misfit:
-            self._problem = f"change {sequence} did not fit: {misfit}"
-            self._catalogue.add_problem(sequence, str(misfit))
-
-    def _group(self, group: Group, frame: Frame, sequence: int) -> None:
-        """Apply all or nothing: edits collected so far are applied first, so that undoing the group cannot lose them."""
-        self._flush_edits()
-        counters = (self._tree.next_node, self._tree.files, self._tree.logical_bytes)
-        self._catalogue.connection.execute("SAVEPOINT change_group")
-        try:
-            for change in group.changes:
-                self._tree.apply(change, frame.paths, sequence)
-            self._flush_edits()
-        except DoesNotFit:
-            self._catalogue.connection.execute("ROLLBACK TO change_group")
-            self._tree.next_node, self._tree.files, self._tree.logical_bytes = counters
-            self._tree.edits.clear()
-            self._tree.forget_folders()
-            self._catalogue.forget_caches()
-            raise
-        finally:
-            self._catalogue.connection.execute("RELEASE change_group")
-
-    def _mirror(self, change: Mirror, sequence: int) -> None:
-        if change.begin:
-            self._tree.begin_mirror()
+    def _anchor(self, time_ns: int) -> None:
+        """Keep the state as it is here. Not within a repair: what it has stated so far is not kept, so none could start there."""
+        if self._tree.mirroring == 2:
             return
-        self._flush_edits()
-        self._tree.end_mirror(sequence)
-        self._mirrored, self._problem = 1, ""
-        self._catalogue.clear_problems()
+        self._ledger.add_anchor(self._at, time_ns)
+        self._anchored = SinceAnchor(self._at, time_ns, 0)
+        self._fences.insert(0, self._at)
+        self._pass_fence(self._at)
 
     def _barrier(self, change: Barrier, sequence: int, time_ns: int) -> None:
         """Take the snapshot that the branch asked for. Its id lies below those that `take_snapshot` gives ahead of the fold."""
@@ -340,7 +344,9 @@ class ShareFold:
             self._catalogue.fence = max(self._catalogue.fence, passed)
             tree = self._tree
             counted = (tree.next_node, tree.files, tree.logical_bytes, tree.mirroring)
-            self._ledger.pass_fence(passed, Counters(*counted, self._mirrored, self._problem), self._current_state()[0] == "good")
+            self._ledger.pass_fence(
+                passed, Counters(*counted, self._changes.mirrored, self._changes.problem), self._current_state()[0] == "good"
+            )
 
     def _flush_edits(self) -> None:
         """Apply collected writes: chunks into the store first, then the new contents into the catalogue."""
@@ -352,8 +358,8 @@ class ShareFold:
             try:
                 edited.append((node, edits, self._edited(node, edits, batch)))
             except Damaged as error:  # the file stays as it was and the share asks to be repaired; the rest goes on
-                self._problem = f"writes up to {edits.sequence} could not be applied: {error.message}"
-                self._catalogue.add_problem(edits.sequence, error.message)
+                told = f"writes up to {edits.sequence} could not be applied: {error.message}"
+                self._changes.record_problem(edits.sequence, error.message, told)
         self._tree.edits.clear()
         batch.finish()
         for node, edits, content in edited:

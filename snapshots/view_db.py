@@ -1,13 +1,13 @@
 """Reading a share's catalogue as of a sequence: all its SQL that only reads."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from core.database import ReaderPool
 from core.digest import ZERO_DIGEST, Digest
 from core.relpath import ROOT, RelPath, join, show_path
-from snapshots.catalogue_db import STATE_COLUMNS, State, state_of_row
+from snapshots.catalogue_db import STATE_COLUMNS, State, decode_runs, state_of_row
 from snapshots.chunk_store import ChunkStore
 from snapshots.ledger_db import LedgerReader
 from snapshots.schema_db import ROOT_NODE
@@ -24,7 +24,7 @@ class CatalogueReader:
 
     def __init__(self, path: Path, share: str, store: ChunkStore) -> None:
         """Name the file; connections are opened when they are needed."""
-        self.share, self.store = share, store
+        self.share, self.store, self.folder = share, store, path.parent
         self._pool = ReaderPool(path)
         self.ledger = LedgerReader(self._pool.query)
 
@@ -83,6 +83,42 @@ class CatalogueReader:
         rows = self.query("SELECT parent, name, born, died FROM entry WHERE node=? ORDER BY born", (node,))
         return list(rows)
 
+    def names_behind(self, parent: int, name: bytes, sequence: int, limit: int) -> list[tuple[int, bytes, int, int]]:
+        """Return up to `limit` (parent, name, 0, node) of the names as of `sequence`, in order, behind the given one."""
+        rows = self.query(
+            "SELECT parent, name, 0, node FROM entry WHERE (parent, name) > (?,?) AND born <= ? AND died > ?"
+            " ORDER BY parent, name LIMIT ?",
+            (parent, name, sequence, sequence, limit),
+        )
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    def touched(self, nodes: Sequence[int], first: int, limit: int) -> list[tuple[int, bool, tuple[int, ...]]]:
+        """Return up to `limit` (frame, took a name, first, last, first, last … of its changes) of nodes, from a frame on."""
+        marks = ",".join("?" * len(nodes))
+        rows = self.query(
+            f"SELECT sequence, gone, runs FROM touched WHERE node IN ({marks}) AND sequence >= ? ORDER BY sequence LIMIT ?",
+            (*nodes, first, limit),
+        )
+        return [(row[0], bool(row[1]), decode_runs(row[2])) for row in rows]
+
+    def place_behind(self, sequence: int) -> tuple[int, int] | None:
+        """Return where in the journal the frame that holds the change behind `sequence` stands; None when it is not known."""
+        row = self._one("SELECT segment, place FROM moment WHERE sequence > ? ORDER BY sequence LIMIT 1", (sequence,))
+        return (row[0], row[1]) if row and row[0] is not None else None
+
+    def sequence_at(self, time_ns: int) -> int:
+        """Return the last change received up to a time, 0 when there is none; times grow with the sequences."""
+        low, high = 0, (self._one("SELECT max(sequence) FROM moment") or (None,))[0] or 0
+        while low < high:  # the answer is `low`, or a moment above it up to `high`
+            row = self._one(
+                "SELECT sequence, time_ns FROM moment WHERE sequence > ? ORDER BY sequence LIMIT 1", ((low + high) // 2,)
+            )
+            if row is not None and row[1] <= time_ns:
+                low = row[0]
+            else:
+                high = (low + high) // 2
+        return low
+
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a SELECT."""
         return self._pool.query(statement, parameters)
@@ -96,10 +132,44 @@ class CatalogueReader:
         return rows[0] if rows else None
 
 
+class ContentSource(Protocol):
+    """Where chunks and recipe nodes come from; all is checked."""
+
+    def node(self, digest: Digest) -> bytes | memoryview:
+        """Return a recipe node."""
+
+    def data(self, digest: Digest) -> bytes | memoryview:
+        """Return a data chunk."""
+
+    def readable_data(self, digests: Iterable[Digest]) -> dict[Digest, bytes | memoryview]:
+        """Return those of the data chunks that can be read."""
+
+
+class TreeSource(Protocol):
+    """Names and states as of a sequence: a catalogue, or a replay of its journal."""
+
+    @property
+    def share(self) -> str:
+        """Return `BRANCH/SHARE`."""
+
+    @property
+    def store(self) -> ContentSource:
+        """Return where contents come from."""
+
+    def names_in(self, parent: int, sequence: int, after: bytes, limit: int) -> list[tuple[bytes, State]]:
+        """Return the names of a folder with their states."""
+
+    def name_at(self, parent: int, name: bytes, sequence: int) -> int | None:
+        """Return the node that a name stood for."""
+
+    def state_at(self, node: int, sequence: int) -> State | None:
+        """Return a node's state."""
+
+
 class SnapshotView:
     """A share as of one sequence (a `TreeView`)."""
 
-    def __init__(self, reader: CatalogueReader, sequence: int) -> None:
+    def __init__(self, reader: TreeSource, sequence: int) -> None:
         """Bind a reader to a sequence."""
         self._reader = reader
         self.sequence = sequence

@@ -9,11 +9,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from core.clock import Clock
 from core.digest import Digest
-from core.durable import OS_FILES, AppendFile, FileLayer, make_directories
+from core.durable import OS_FILES, AppendFile, FileLayer, make_directories, remove_file
 from core.framing import read_records, record_parts
 from staging.frame_format import FrameHeader
 from staging.journal_format import (
@@ -24,7 +25,15 @@ from staging.journal_format import (
     encode_envelope,
     encode_head,
 )
-from staging.journal_scan import LoggedRecord, Segment, list_segments, logged_record, scan_last_segment
+from staging.journal_scan import (
+    LoggedRecord,
+    Segment,
+    SegmentSpan,
+    list_segments,
+    logged_record,
+    scan_last_segment,
+    span_segments,
+)
 from staging.protocol import Position
 
 SEGMENT_BYTES = 64 * 1024 * 1024  # a segment is the unit of trimming
@@ -39,6 +48,11 @@ class Cursor:
     segment_path: Path | None = None
     offset: int = 0
     sequence: int = 0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Return the number of the segment and the offset, to come back by `Journal.cursor`."""
+        return (0 if self.segment_path is None else int(self.segment_path.stem), self.offset)
 
 
 class Journal:
@@ -60,6 +74,7 @@ class Journal:
             self._recover(segments[-1])
         else:
             self._start_segment()
+        self._start = segments[0].start if segments else self.position
         self.durable = self.position
         self._written = self._synced = 0
 
@@ -116,7 +131,7 @@ class Journal:
     @property
     def start(self) -> Position:
         """Return the position behind which the oldest segment begins."""
-        return list_segments(self._directory, self._share_id)[0].start
+        return self._start
 
     @property
     def ticket(self) -> int:
@@ -126,7 +141,7 @@ class Journal:
     def hash_of(self, first_sequence: int) -> Digest | None:
         """Return the hash of the durable frame that begins at `first_sequence`, None when no frame begins there."""
         known = self._frame_hashes.get(first_sequence)
-        if known is not None:
+        if known is not None or first_sequence <= self._start.sequence:
             return known
         for record in self.read(self.seek(first_sequence - 1)):
             if record.header is not None and record.header.first_sequence >= first_sequence:
@@ -151,6 +166,31 @@ class Journal:
         if not before:
             raise JournalDamaged(f"the journal in {self._directory} begins behind {sequence}")
         return Cursor(before[-1].path, before[-1].body_offset, before[-1].start.sequence)
+
+    def cursor(self, sequence: int, place: tuple[int, int] | None) -> Cursor:
+        """Return a cursor at a place that is known to lie behind `sequence`; None seeks."""
+        if place is None or not place[1]:
+            return self.seek(sequence)
+        return Cursor(self._directory / f"{place[0]:020d}.skj", place[1])
+
+    def spans(self) -> list[SegmentSpan]:
+        """Return what the segments cover, oldest first."""
+        return span_segments(list_segments(self._directory, self._share_id), self.durable.sequence)
+
+    def trim(self, below: int) -> int:
+        """Remove segments whose changes all have numbers up to `below`; return how many went.
+
+        The oldest goes first and is gone for good before the next one: what a crash leaves has no gap. The segment that holds the
+        last change stays, whatever is asked: its frame may be sent again.
+        """
+        removed = 0
+        for segment, following in pairwise(list_segments(self._directory, self._share_id)):
+            if following.start.sequence > below or following.start.sequence >= self.durable.sequence:
+                break
+            self._start = following.start
+            remove_file(segment.path, self._files)
+            removed += 1
+        return removed
 
     def size_bytes(self) -> int:
         """Return the bytes that the journal's segments hold."""

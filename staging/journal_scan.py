@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,20 @@ class Segment:
     path: Path
     start: Position
     body_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSpan:
+    """What a segment covers: its changes first..last (last below first: none), and when it was written to.
+
+    `opened_ns` is the time of its first record, None when it has none; `closed_ns` that of the next segment's first one.
+    """
+
+    first_sequence: int
+    last_sequence: int
+    opened_ns: int | None
+    closed_ns: int | None
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +81,22 @@ def list_segments(directory: Path, share_id: bytes) -> list[Segment]:
         else:
             raise JournalDamaged(f"{path} has no readable head", remedy="see the runbook: damaged journal")
     return segments
+
+
+def span_segments(segments: Sequence[Segment], last_sequence: int) -> list[SegmentSpan]:
+    """Return what segments cover, of which the newest ends with `last_sequence`."""
+    opened = [_first_time(segment) for segment in segments]
+    ends = [segment.start.sequence for segment in segments[1:]] + [last_sequence]
+    return [
+        SegmentSpan(segment.start.sequence + 1, end, first_time, closed, segment.path.stat().st_size)
+        for segment, end, first_time, closed in zip(segments, ends, opened, [*opened[1:], None], strict=True)
+    ]
+
+
+def _first_time(segment: Segment) -> int | None:
+    with segment.path.open("rb") as file:
+        record = read_record(file, segment.body_offset)
+    return decode_envelope(record.payload).time_ns if record is not None else None
 
 
 def _read_head(path: Path) -> Record | None:

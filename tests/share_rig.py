@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from core.clock import SystemClock
+from core.clock import Clock, SystemClock
 from core.digest import ZERO_DIGEST, Digest
 from core.durable import OS_FILES, FileLayer
+from snapshots.anchors import AnchorLimits
 from snapshots.chunk_store import ChunkStore
+from snapshots.instants import Instants, Replays
 from snapshots.ledger_db import SnapshotRow
 from snapshots.rebuild import rebuild_catalogue
 from snapshots.sealing import Sealer
-from snapshots.share_fold import ShareFold
+from snapshots.share_fold import ANCHORED, ShareFold
 from snapshots.tree import TreeView
 from snapshots.view_db import CatalogueReader
 from staging.changes import Change, ContentRef
@@ -28,19 +30,23 @@ SHARE_ID = bytes(range(16, 32))
 class ShareRig:
     """Everything that one share needs; `reopen` is a restart of the appliance."""
 
-    def __init__(self, folder: Path, files: FileLayer = OS_FILES) -> None:
-        self.folder, self.files = folder, files
+    def __init__(
+        self, folder: Path, files: FileLayer = OS_FILES, limits: AnchorLimits = ANCHORED, clock: Clock | None = None
+    ) -> None:
+        self.folder, self.files, self.limits = folder, files, limits
+        self.clock = clock or SystemClock()
         self.epoch = 1
         self._open()
 
     def _open(self) -> None:
         self.store = ChunkStore(self.folder / "packs", self.folder / "index.db", STORE_ID, self.files)
-        self.journal = Journal(self.folder / "journal", SHARE_ID, SystemClock(), self.files)
+        self.journal = Journal(self.folder / "journal", SHARE_ID, self.clock, self.files)
         if not (self.folder / "share.db").exists():
             rebuild_catalogue(self.folder / "share.db", self.journal, self.store, files=self.files)
-        self.fold = ShareFold(self.folder / "share.db", "branch", self.journal, self.store)
+        self.fold = ShareFold(self.folder / "share.db", "branch", self.journal, self.store, self.limits)
         self.reader = CatalogueReader(self.folder / "share.db", "branch/share", self.store)
-        self.sealer = Sealer(self.journal, self.fold, self.reader, self.store, SystemClock())
+        self.instants = Instants(self.fold, self.reader, self.journal, self.clock, Replays())
+        self.sealer = Sealer(self.journal, self.fold, self.reader, self.store, self.clock)
         self.receiver = ShareReceiver(SHARE_ID, "branch", self.journal, self.store, lambda: "session")
         self.receiver.open(Open(SHARE_ID, self.epoch))
 
@@ -88,12 +94,16 @@ class ShareRig:
 
     def snapshot(self, label: str = "") -> SnapshotRow:
         """Take a snapshot."""
-        return self.fold.take_snapshot(label, "command", SystemClock().now_ns())
+        return self.fold.take_snapshot(label, "command", self.clock.now_ns())
 
     def live(self) -> TreeView:
         """Return the live state, folded."""
         self.fold.fold_all()
         return self.reader.view(self.fold.sequence)
+
+    def at(self, moment: str) -> TreeView:
+        """Return the share as of a moment."""
+        return self.instants.view(self.instants.resolve(moment))
 
 
 def listing(view: TreeView) -> dict[bytes, tuple[object, ...]]:

@@ -106,6 +106,37 @@ class Version(Struct, frozen=True):
     path: str
 
 
+class JournalSegment(Struct, frozen=True):
+    first_sequence: int
+    last_sequence: int  # below first: no changes yet
+    opened_at: str | None
+    closed_at: str | None  # None for the newest
+    size_bytes: int
+    changes: int
+
+
+class JournalWindow(Struct, frozen=True, rename={"from_": "from"}):
+    """Between these times every instant can be read; both are None while nothing is."""
+
+    from_: str | None
+    until: str | None
+
+
+class JournalList(Struct, frozen=True):
+    segments: list[JournalSegment]
+    window: JournalWindow
+
+
+class JournalChange(Struct, frozen=True):
+    sequence: int
+    at: str
+    what: str  # "create", "write", "truncate", "content", "attributes", "rename", "link", "unlink"
+    path: str | None  # as it was then; None where a repair took the name away
+    offset: int | None
+    length: int | None
+    size_bytes: int | None
+
+
 class NotApplied(Struct, frozen=True):
     path: str
     what: str
@@ -227,6 +258,17 @@ class Sealing(Protocol):
         """Compare; the last value is the report. Audited."""
 
 
+class Journals(Protocol):
+    """What the journal of a share holds."""
+
+    def list_journal(self, actor: Actor, share: str) -> JournalList: ...
+
+    def show_journal(
+        self, actor: Actor, share: str, path: RelPath, after: tuple[int, int], limit: int
+    ) -> tuple[list[JournalChange], tuple[int, int] | None]:
+        """Return what happened to a path behind a place, newest last, and the place to continue behind, or None at the end."""
+
+
 class Administration(Protocol):
     """Branches, accounts, exports, schedules, audit. Answers are the JSON documents of the API."""
 
@@ -331,3 +373,4 @@ class Operations:
     health: Health
     keeping: Keeping
     sealing: Sealing
+    journals: Journals

@@ -13,7 +13,7 @@ import msgspec
 
 from appliance.root import open_root
 from appliance.vault import Vault
-from core.clock import SystemClock
+from core.clock import Clock, SystemClock
 from staging.changes import Attributes, Change, Create, Kind
 from staging.protocol import Open
 from tests.share_rig import SHARE_ID, ShareRig
@@ -84,9 +84,10 @@ class Serving:
 class VaultRig(ShareRig):
     """A share of a real appliance's folder, filled as an agent fills it; nothing serves meanwhile."""
 
-    def __init__(self, root: Path, share: str = SHARE) -> None:
+    def __init__(self, root: Path, share: str = SHARE, clock: Clock | None = None) -> None:
         self.epoch = 1
-        self._vault = Vault(open_root(root), SystemClock(), os.urandom)
+        self.clock = clock or SystemClock()
+        self._vault = Vault(open_root(root), self.clock, os.urandom)
         opened = self._vault.register(share, SHARE_ID)
         self.store, self.journal, self.fold = self._vault.store, opened.journal, opened.fold
         self.reader, self.receiver = opened.reader, opened.receiver

@@ -11,7 +11,7 @@ from core.clock import NANOSECONDS, format_time
 from core.relpath import ROOT, RelPath
 from snapshots.history import NeverThere, versions_of
 from snapshots.ledger_db import SnapshotRow
-from snapshots.moments import NoSuchMoment, gmt_token, resolve_moment
+from snapshots.moments import NoSuchMoment, Window, gmt_token, resolve_moment
 from snapshots.share_fold import CatalogueAhead
 from snapshots.tree import NoSuchPath
 from staging.changes import Attributes, Content, Create, Kind, Mirror, Rename, Unlink
@@ -136,6 +136,8 @@ def rows(*taken: tuple[int, int, int]) -> list[SnapshotRow]:
 
 
 SHOTS = rows((1, 10, 1_700_000_000), (2, 20, 1_700_003_600), (5, 20, 1_700_007_200))
+WINDOW = Window(16, 40, 1_700_003_000 * NANOSECONDS, 1_700_010_000 * NANOSECONDS, lambda time_ns: 25)
+EMPTY = Window(1, 0, 0, 0, lambda time_ns: 0)
 
 
 @pytest.mark.parametrize(
@@ -150,30 +152,40 @@ SHOTS = rows((1, 10, 1_700_000_000), (2, 20, 1_700_003_600), (5, 20, 1_700_007_2
         ("2023-11-14T22:13:20Z", 10, 1),
         ("2023-11-14T23:13:20+01:00", 10, 1),
         ("GMT-2023.11.14-23.13.20", 20, 2),
+        ("seq:16", 16, None),
+        ("seq:40", 40, None),
+        ("2023-11-14T23:20:00.5Z", 25, None),
+        ("GMT-2023.11.14-23.20.00", 25, None),
     ],
 )
 def test_moments_name_a_sequence(text: str, sequence: int, snapshot: int | None) -> None:
-    found = resolve_moment(text, SHOTS, 33)
+    found = resolve_moment(text, SHOTS, 33, lambda: WINDOW)
     assert (found.sequence, found.snapshot.id if found.snapshot else None) == (sequence, snapshot)
+    assert found.is_live is (text == "")
 
 
 @pytest.mark.parametrize("text", ["3", "seq:15", "2023-11-14T22:30:00Z", "yesterday", "GMT-2023.11.14", "latest2", "-1", "seq:x"])
 def test_a_moment_without_a_snapshot_is_refused_with_a_way_out(text: str) -> None:
     with pytest.raises(NoSuchMoment) as refusal:
-        resolve_moment(text, SHOTS, 33)
+        resolve_moment(text, SHOTS, 33, lambda: WINDOW)
     assert "@" in refusal.value.remedy
 
 
-def test_a_time_between_two_snapshots_names_both_neighbours() -> None:
+@pytest.mark.parametrize("text", ["seq:15", "seq:41", "2023-11-14T22:30:00Z", "2024-01-01T00:00:00Z"])
+def test_an_instant_outside_the_window_is_refused_with_its_bounds(text: str) -> None:
     with pytest.raises(NoSuchMoment) as refusal:
-        resolve_moment("2023-11-14T22:30:00Z", SHOTS, 33)
-    assert "@1 " in refusal.value.remedy and "@2 " in refusal.value.remedy and "@5" not in refusal.value.remedy
+        resolve_moment(text, SHOTS, 33, lambda: WINDOW)
+    assert "@seq:16 to @seq:40 (2023-11-14T23:03:20.000000Z to 2023-11-15T01:00:00.000000Z)" in refusal.value.remedy
+    with pytest.raises(NoSuchMoment):
+        resolve_moment(text, SHOTS, 33, lambda: EMPTY)
 
 
 @given(st.integers(0, 4_000_000_000).map(lambda second: second * NANOSECONDS))
 def test_a_gmt_token_and_a_time_mean_the_same_snapshot(time_ns: int) -> None:
     shots = [SnapshotRow(1, 5, time_ns, "", "", 1)]
-    assert resolve_moment(gmt_token(time_ns), shots, 9) == resolve_moment(format_time(time_ns), shots, 9)
+    assert resolve_moment(gmt_token(time_ns), shots, 9, lambda: EMPTY) == resolve_moment(
+        format_time(time_ns), shots, 9, lambda: EMPTY
+    )
 
 
 def test_a_version_under_a_renamed_folder_is_listed_with_the_path_that_its_snapshot_shows(rig: ShareRig) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from core.clock import format_time
 from core.errors import NotFound, Refused, StagekeeperError
 from staging.protocol import SequenceGap
+from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemorySealing
 from tests.web.memory_shares import MemoryShares
 from web.errors import AccessDenied, SignInRefused, TooManyAttempts
@@ -300,10 +301,12 @@ class MemoryOperations:
         self.health = MemoryHealth()
         self.keeping = MemoryKeeping()
         self.sealing = MemorySealing()
+        self.journals = MemoryJournals()
 
     def operations(self) -> Operations:
         """Return what the web side is given."""
-        return Operations(self.shares, self.administration, self.sign_in, self.intake, self.health, self.keeping, self.sealing)
+        desks = (self.intake, self.health, self.keeping, self.sealing, self.journals)
+        return Operations(self.shares, self.administration, self.sign_in, *desks)
 
 
 def _check_admin(actor: Actor) -> None:

@@ -1,0 +1,147 @@
+"""One share as of any instant: which moments there are, and a view of each.
+
+A snapshot or anchor is read from the catalogue; between them the journal is replayed from the nearest one before. The last
+few replays are kept, so that a page that lists a folder and then a file replays once.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from core.clock import Clock
+from snapshots.journal_retention import JournalPolicy, trim_below
+from snapshots.ledger_db import Counters
+from snapshots.moments import NoSuchMoment, Resolved, Window, resolve_moment
+from snapshots.replay import ReplayedShare
+from snapshots.share_fold import ShareFold
+from snapshots.view_db import CatalogueReader, SnapshotView
+from staging.journal import Journal
+
+KEPT_REPLAYS = 4  # each holds what changed between two anchors: some ten MB at most
+
+
+class Replays:
+    """The replays that were asked for last, of all shares of a process, so that their memory is bounded. Any thread may call."""
+
+    def __init__(self, limit: int = KEPT_REPLAYS) -> None:
+        """Keep up to `limit`."""
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[object, int], ReplayedShare] = OrderedDict()
+
+    def get(self, share: object, sequence: int) -> ReplayedShare | None:
+        """Return the replay of a share at a sequence, if it is still kept."""
+        with self._lock:
+            found = self._kept.get((share, sequence))
+            if found is not None:
+                self._kept.move_to_end((share, sequence))
+            return found
+
+    def put(self, share: object, sequence: int, replayed: ReplayedShare) -> None:
+        """Keep a replay."""
+        with self._lock:
+            self._kept[share, sequence] = replayed
+            self._kept.move_to_end((share, sequence))
+            if len(self._kept) > self._limit:
+                self._kept.popitem(last=False)
+
+    def forget(self, share: object) -> None:
+        """Drop the replays of a share."""
+        with self._lock:
+            for key in [key for key in self._kept if key[0] is share]:
+                del self._kept[key]
+
+
+class Instants:
+    """The moments of one share. Any thread may call."""
+
+    def __init__(self, fold: ShareFold, reader: CatalogueReader, journal: Journal, clock: Clock, replays: Replays) -> None:
+        """Bind the parts of the share."""
+        self._fold, self._reader, self._journal, self._clock, self._replays = fold, reader, journal, clock, replays
+        self._lock = threading.Lock()
+
+    def window(self) -> Window:
+        """Return the instants that can be read now."""
+        if not self._fold.sequence:
+            self._fold.fold()  # when the first change came is told by its frame
+        oldest = self._reader.ledger.oldest_start(self._journal.start.sequence)
+        if oldest is None or not self._fold.sequence:
+            return Window(1, 0, 0, 0, self._sequence_at)
+        from_ns = self._reader.time_of(oldest)
+        until_ns = self._clock.now_ns()
+        return Window(
+            oldest, self._journal.durable.sequence, until_ns if from_ns is None else from_ns, until_ns, self._sequence_at
+        )
+
+    def resolve(self, moment: str) -> Resolved:
+        """Return what a moment means, folded up to there unless it is the live state; raise `NoSuchMoment`."""
+        resolved = resolve_moment(moment, self._reader.ledger.snapshots(), self._fold.sequence, self.window)
+        if not resolved.is_live:
+            self._fold.fold_to(resolved.sequence)
+        return resolved
+
+    def view(self, resolved: Resolved) -> SnapshotView:
+        """Return the share as of a resolved moment, for a short look."""
+        sequence = resolved.sequence
+        if resolved.is_live or self._reader.ledger.is_kept(sequence):
+            return self._reader.view(sequence)
+        fence, start = self._start(sequence)
+        with self._fold.lease(fence):
+            return SnapshotView(self._replayed(fence, start, sequence), sequence)
+
+    @contextmanager
+    def leased(self, resolved: Resolved) -> Iterator[SnapshotView]:
+        """Yield the share as of a resolved moment; it stays readable within the context, whatever is pruned meanwhile."""
+        sequence = resolved.sequence
+        if resolved.is_live or self._reader.ledger.is_kept(sequence):
+            with self._fold.lease(None if resolved.is_live else sequence) as leased:
+                yield self._reader.view(leased)
+            return
+        fence, start = self._start(sequence)
+        with self._fold.lease(fence):
+            yield SnapshotView(self._replayed(fence, start, sequence), sequence)
+
+    def replayed(self, sequence: int) -> ReplayedShare:
+        """Return a share as of an instant by replay, wherever it starts."""
+        fence, start = self._start(sequence)
+        with self._fold.lease(fence):
+            return self._replayed(fence, start, sequence)
+
+    def trim(self, policy: JournalPolicy) -> None:
+        """Let the journal's oldest segments go, as far as policy, seals and the instants that stay allow."""
+        seal = self._reader.ledger.newest_seal()
+        below = trim_below(
+            self._journal.spans(), self._reader.ledger.anchors(), 0 if seal is None else seal.sequence, self._fold.sequence,
+            self._clock.now_ns(), policy,
+        )  # fmt: skip
+        if below:
+            self._fold.trim_journal(below)
+
+    def close(self) -> None:
+        """Drop what is kept of this share."""
+        self._replays.forget(self)
+
+    def _start(self, sequence: int) -> tuple[int, Counters]:
+        start = self._reader.ledger.replay_start(self._journal.start.sequence, sequence)
+        if start is None:
+            raise NoSuchMoment(f"change {sequence} cannot be read any more", remedy="choose a later instant, or a snapshot")
+        return start
+
+    def _replayed(self, fence: int, start: Counters, sequence: int) -> ReplayedShare:
+        """Replay under a lease of the start. What is kept is good as long as its own start is kept."""
+        with self._lock:
+            kept = self._replays.get(self, sequence)
+            if kept is not None and kept.start == fence:
+                return kept
+            replayed = ReplayedShare(self._reader, fence, start)
+            replayed.run(self._reader, self._journal, sequence)
+            self._replays.put(self, sequence, replayed)
+            return replayed
+
+    def _sequence_at(self, time_ns: int) -> int:
+        """Return the last change received up to a time; what the fold has not come to yet is folded first if it may count."""
+        folded = self._reader.time_of(self._fold.sequence)
+        if folded is None or folded <= time_ns:
+            self._fold.fold_to(self._journal.durable.sequence)
+        return self._reader.sequence_at(time_ns)

@@ -1,0 +1,108 @@
+"""Instants through the program: ls, cat and restore of moments that nobody took a snapshot of."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from appliance.root import Root
+from core.clock import NANOSECONDS, format_time
+from staging.changes import Attributes, Create, Group, Kind, Rename, Truncate, Unlink, Write
+from tests.appliance.program import SHARE, Program, VaultRig
+from tests.appliance.settable_clock import SettableClock
+
+PLAIN = Attributes(0o644, os.getuid(), os.getgid(), 1_795_000_000_000_000_000)
+PATHS = [b"plan", b"plan.old", b"notes"]
+HOUR_AGO = (time.time_ns() // NANOSECONDS - 3600) * NANOSECONDS
+
+
+@pytest.fixture
+def program(root: Root) -> Program:
+    return Program(root.path)
+
+
+@pytest.fixture
+def worked(program: Program) -> Program:
+    """A file written and renamed in frames ten seconds apart, a snapshot only at the end; nothing folded yet."""
+    clock = SettableClock(HOUR_AGO)
+    rig = VaultRig(program.root, clock=clock)
+    rig.send(PATHS, [Create(0, Kind.FILE, PLAIN, rig.put(b"first plan\n"))])
+    clock.move(10)
+    rig.send(PATHS, [Write(0, 0, b"FIRST"), Truncate(0, 8)])
+    clock.move(10)
+    rig.send(PATHS, [Group((Rename(0, 1), Create(0, Kind.FILE, PLAIN, rig.put(b"second plan\n")))), Create(2, Kind.FILE, PLAIN)])
+    clock.move(10)
+    rig.send(PATHS, [Unlink(1)])
+    rig.snapshot("evening")
+    rig.close()
+    return program
+
+
+@pytest.fixture(params=["direct", "served"])
+def asked(worked: Program, request: pytest.FixtureRequest) -> Iterator[Program]:
+    with worked.serving() if request.param == "served" else nullcontext():
+        yield worked
+
+
+def at(seconds: float) -> str:
+    return f"{SHARE}@{format_time(HOUR_AGO + int(seconds * NANOSECONDS))}"
+
+
+def test_every_instant_can_be_listed_read_and_restored(asked: Program, tmp_path: Path) -> None:
+    def names(moment: str) -> list[str]:
+        return [entry["name"] for entry in asked.json("ls", moment)["entries"]]
+
+    assert asked.run("cat", f"{SHARE}@seq:1", "plan").stdout == b"first plan\n"
+    assert asked.run("cat", f"{SHARE}@seq:2", "plan").stdout == b"FIRST plan\n"
+    assert asked.run("cat", at(5), "plan").stdout == b"first plan\n"
+    assert asked.run("cat", at(15), "plan").stdout == b"FIRST pl"
+    assert [names(at(second)) for second in (0, 15, 20, 29.5, 30)] == [
+        ["plan"],
+        ["plan"],
+        ["notes", "plan", "plan.old"],
+        ["notes", "plan", "plan.old"],
+        ["notes", "plan"],
+    ]
+    done = asked.run("restore", f"{SHARE}@seq:5", "--to", "here", "--json", cwd=tmp_path)
+    assert (done.returncode, msgspec.json.decode(done.stdout)["not_applied"]) == (0, []), done
+    found = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()}
+    assert found == {"plan": b"second plan\n", "plan.old": b"FIRST pl", "notes": b""}
+
+
+def test_an_instant_outside_the_journal_is_refused_with_its_bounds(asked: Program) -> None:
+    for moment in (at(-1), f"{SHARE}@seq:7", f"{SHARE}@2043-01-01T00:00:00Z"):
+        done = asked.run("ls", moment, "--json")
+        assert done.returncode == 3
+        assert f"@seq:0 to @seq:6 ({format_time(HOUR_AGO)} to " in msgspec.json.decode(done.stderr)["error"]["remedy"]
+
+
+def test_the_journal_tells_its_window_and_what_happened_to_a_file(asked: Program) -> None:
+    found = asked.json("journal", "list", SHARE)
+    assert [(s["first_sequence"], s["last_sequence"], s["closed_at"], s["changes"]) for s in found["segments"]] == [
+        (1, 6, None, 6)
+    ]
+    assert found["segments"][0]["opened_at"] == found["window"]["from"] == format_time(HOUR_AGO)
+    shown = asked.json("journal", "show", SHARE, "plan")
+    assert shown["next"] is None
+    changes = [(c["sequence"], c["what"], c["path"], c["offset"], c["length"], c["size_bytes"]) for c in shown["changes"]]
+    assert changes[-1] == (4, "create", "plan", None, None, 12)
+    assert b"Every instant from" in asked.run("journal", "list", SHARE).stdout
+    assert asked.run("journal", "show", SHARE, "never").returncode == 3
+
+
+def test_a_renamed_file_is_told_under_both_names(worked: Program) -> None:
+    rig = VaultRig(worked.root)
+    rig.send(PATHS, [Rename(0, 1), Write(1, 3, b"more")])
+    rig.close()
+    shown = worked.json("journal", "show", SHARE, "plan.old")["changes"]
+    assert [(c["what"], c["path"], c["offset"], c["length"]) for c in shown[-3:]] == [
+        ("create", "plan", None, None),
+        ("rename", "plan.old", None, None),
+        ("write", "plan.old", 3, 4),
+    ]
+    for change in shown:
+        assert worked.run("ls", f"{SHARE}@seq:{change['sequence']}").returncode == 0
