@@ -6,16 +6,14 @@ that nobody sees any more.
 """
 
 from appliance.goodness import hold_last_good, take_deferred
+from appliance.share_policy import anchor_limits, journal_policy, policy_of
 from appliance.share_worker import Step
 from appliance.vault import OpenShare, Vault
 from core.errors import NotFound
 from snapshots.control_format import SnapshotDropped
-from snapshots.journal_retention import JournalPolicy
 from snapshots.ledger_db import Hold
 
 KEEP_EVERY_SECONDS = 60.0
-
-KEPT_JOURNAL = JournalPolicy()
 
 
 def fold_step(vault: Vault) -> Step:
@@ -41,7 +39,9 @@ def keep_step(vault: Vault) -> Step:
         take_deferred(share, vault.clock.now_ns())
         share.sealer.seal()
         drop_due(share, vault.clock.now_ns())
-        share.instants.trim(KEPT_JOURNAL)
+        policy = policy_of(share)
+        share.fold.anchor_limits = anchor_limits(policy)
+        share.instants.trim(journal_policy(policy))
         return share.fold.sweep() > 0
 
     return step

@@ -17,6 +17,7 @@ from appliance.folding import in_force
 from appliance.rights import Action, Rights
 from appliance.rows import snapshot_of
 from appliance.schedules import Schedules
+from appliance.share_policy import policy_of
 from appliance.share_worker import ShareWorker
 from appliance.vault import OpenShare, Vault
 from core.clock import parse_time
@@ -33,7 +34,7 @@ from snapshots.control_format import (
 )
 from snapshots.durations import parse_duration
 from snapshots.policy import Policy
-from snapshots.policy_document import check_policy, read_policy, write_policy
+from snapshots.policy_document import check_policy, write_policy
 from snapshots.retention import Decision, SnapshotFacts, decide
 from staging.changes import MAX_LABEL_CHARACTERS
 from web.operations import Actor, PruneDecision, Snapshot
@@ -201,12 +202,6 @@ class KeepingDesk:
             self._audit.record(actor, verb, what, "refused", {**details, "error": error.type})
             raise
         self._audit.record(actor, verb, what, "done", details)
-
-
-def policy_of(opened: OpenShare) -> Policy:
-    """Return the policy of a share; what was never set is the default."""
-    document = opened.reader.ledger.policy()
-    return Policy() if document is None else read_policy(document)
 
 
 def _document(policy: Policy) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     journal_keep: Duration = "7d"
     journal_bytes: Bytes | None = 20_000_000_000
     anchor_every: Duration = "1h"
-    anchor_bytes: Volume = 256 * 1024 * 1024  # an instant is replayed from the anchor before it: this bounds what is read
+    anchor_bytes: Volume = 32 * 1024 * 1024  # an instant is replayed from the anchor before it: this bounds what is read
     removal_delay: Duration = "24h"
 
     def __post_init__(self) -> None:

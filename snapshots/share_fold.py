@@ -54,7 +54,7 @@ class ShareFold:
     def __init__(self, path: Path, domain: str, journal: Journal, store: ChunkStore, limits: AnchorLimits = ANCHORED) -> None:
         """Open or make the share's catalogue; nothing is folded yet."""
         self.path = path
-        self._domain, self._journal, self._store, self._limits = domain, journal, store, limits
+        self._domain, self._journal, self._store, self.anchor_limits = domain, journal, store, limits
         self._lock = threading.RLock()
         self._last_taken = self._last_control = 0
         self._leased: Counter[int] = Counter()
@@ -301,7 +301,7 @@ class ShareFold:
         self._catalogue.add_moment(self._at, record.time_ns, self._place)
         self._catalogue.add_touched(self._at, self._tree.touched)
         self._anchored.add(record.time_ns, record.header.unpacked_bytes)
-        if self._anchored.is_due(self._limits, self._at, record.time_ns):
+        if self._anchored.is_due(self.anchor_limits, self._at, record.time_ns):
             self._anchor(record.time_ns)
 
     def _anchor(self, time_ns: int) -> None:
