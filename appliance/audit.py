@@ -116,6 +116,13 @@ class AuditLog:
         with self._lock:
             return self._chain.sequence, self._chain.digest
 
+    def extents(self) -> list[tuple[Path, int]]:
+        """Return all segments, oldest first, with the length of what was recorded: bytes that never change any more."""
+        with self._lock:
+            growing = self._file
+            files = segment_files(self._directory)
+            return [(p, growing.size if growing and growing.path == p else p.stat().st_size) for p in files]
+
     def close(self) -> None:
         """Close the file; may be called twice."""
         with self._lock:

@@ -43,6 +43,17 @@ def fingerprint(certificate_file: Path) -> str:
     return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
+def is_pair(certificate_file: Path, key_file: Path) -> bool:
+    """Tell whether both files can be read and belong to each other."""
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    except (OSError, ValueError, TypeError):
+        return False
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+
+
 def _self_signed(key: ec.EllipticCurvePrivateKey, hostnames: list[str], now_ns: int) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Stagekeeper")])  # clients look at the names below
     begin = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC)

@@ -124,7 +124,9 @@ class Demo:
             if not self.root.exists():  # else it is not the demo's, and `init` says so
                 replace_file(self.folder / _MAKING, b"")
             password_file = str(self.folder / "admin-password")
-            self._command("init", str(self.root), "--admin-password-file", password_file, "--hostname", "localhost")
+            words = ("init", str(self.root), "--admin-password-file", password_file, "--hostname", "localhost", "--json")
+            made = msgspec.json.decode(self._command(*words))
+            replace_file(self.folder / "recovery-key", (made["recovery_key"] + "\n").encode())
         if not (self.folder / "sampled").exists():
             copied = fill_sample(self.share)
             self._say(f"Copied {copied} files of this machine into the sample share")

@@ -1,4 +1,4 @@
-"""Making a new appliance: folder, certificate, database, first account; the marker that makes it a store comes last."""
+"""Making a new appliance: folder, certificate, recovery key, database, first account; its marker as a store comes last."""
 
 import os
 import secrets
@@ -12,6 +12,7 @@ from appliance.audit import AuditLog
 from appliance.certificates import CERTIFICATE_FILE, fingerprint, write_certificate
 from appliance.credentials import Chance, check_new_password
 from appliance.gates import owner_actor
+from appliance.recovery_key import RecoveryKey, new_recovery_key, write_public_key
 from appliance.root import STORE_ID_BYTES, Root, finish_root, init_root
 from core.clock import Clock, SystemClock
 
@@ -25,6 +26,7 @@ class Founded:
     root: Root
     account: str
     fingerprint: str
+    recovery_key: RecoveryKey
 
 
 def found_appliance(
@@ -35,9 +37,11 @@ def found_appliance(
     check_new_password(password)
     root = init_root(Path(os.path.abspath(path)), chance(STORE_ID_BYTES))
     write_certificate(root.tls, hostnames, clock.now_ns())
+    recovery_key = new_recovery_key(chance)
+    write_public_key(root.recovery_key_file, recovery_key.public)
     with closing(ApplianceDatabase(root.db / "appliance.db")) as database:
         Accounts(database, clock, chance).add(FIRST_ACCOUNT, "admin", password, [])
     with closing(AuditLog(root.audit, root.store_id, clock)) as audit:
         audit.record(owner_actor(os.getuid()), "appliance.init", str(root.path))
     finish_root(root)
-    return Founded(root, FIRST_ACCOUNT, fingerprint(root.tls / CERTIFICATE_FILE))
+    return Founded(root, FIRST_ACCOUNT, fingerprint(root.tls / CERTIFICATE_FILE), recovery_key)

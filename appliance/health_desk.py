@@ -1,7 +1,7 @@
 """Whether data is taken, and the figures for monitoring. Implements `web.operations.Health`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from appliance.share_worker import ShareWorker
 from appliance.vault import Vault
@@ -12,9 +12,10 @@ _LOW_SPACE_BYTES = 256 * 1024 * 1024  # below this packs, journals and WAL files
 class HealthDesk:
     """Looks at the vault and the fold."""
 
-    def __init__(self, vault: Vault, worker: ShareWorker, keeper: ShareWorker) -> None:
+    def __init__(self, vault: Vault, worker: ShareWorker, keeper: ShareWorker, backup_age_seconds: Callable[[], float]) -> None:
         """Bind the parts."""
         self._vault, self._worker, self._keeper = vault, worker, keeper
+        self._backup_age_seconds = backup_age_seconds
 
     def ready(self) -> list[str]:
         """Return why data is not taken, or not folded, at the moment; empty when all is well."""
@@ -28,6 +29,8 @@ class HealthDesk:
         """Yield (name, help, labels, value)."""
         for name in sorted(self._keeper.failures):
             yield "stagekeeper_not_sealed", "Shares that cannot be sealed at the moment", {"share": name}, 1
+        what = "Seconds since the newest backup of the appliance's own files"
+        yield "stagekeeper_backup_age_seconds", what, {}, self._backup_age_seconds()
         space = os.statvfs(self._vault.root.path)
         yield "stagekeeper_free_bytes", "Free bytes on the disk of the store", {}, space.f_bavail * space.f_frsize
         chunks, packs = self._vault.store.counts()

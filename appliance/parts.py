@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from appliance.backup import BackedUp
+from appliance.backup_desk import BackupDesk
 from appliance.folding import KEEP_EVERY_SECONDS, fold_step, keep_step
 from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
@@ -37,6 +39,9 @@ def make_parts(plumbing: Plumbing) -> Parts:
     exporter = TapeExporter(open_source, plumbing.root.db / "inventory.db", plumbing.clock)
     exporter.recover()
 
+    backed_up = BackedUp(plumbing.root, vault.store, plumbing.audit, plumbing.clock, plumbing.chance, plumbing.files)
+    backups = BackupDesk(backed_up, plumbing.rights)
+
     def start() -> None:
         worker.start()
         keeper.start()
@@ -44,11 +49,12 @@ def make_parts(plumbing: Plumbing) -> Parts:
     def close() -> None:
         keeper.stop()
         worker.stop()
+        backups.close()
         vault.close()
 
     intake = IntakeDesk(vault, worker, plumbing.branches, plumbing.enrolment)
-    health = HealthDesk(vault, worker, keeper)
+    health = HealthDesk(vault, worker, keeper, backups.age_seconds)
     keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit, Schedules(plumbing.database, plumbing.clock))
     sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
     journals = JournalDesk(vault, plumbing.rights)
-    return Parts(desk, intake, health, keeping, sealing, journals, exporter, start, close)
+    return Parts(desk, intake, health, keeping, sealing, journals, exporter, backups, start, close)

@@ -7,10 +7,13 @@ rebuild has begun; one that was cut off goes on where it was, with the shares th
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec import Struct
 
+from appliance.backup_restore import Restored, restore_backup
+from appliance.recovery_key import RecoveryKey
 from appliance.root import Root, check_owner, make_parts_again, open_root
 from appliance.root_lock import RootLock
 from appliance.vault import Vault
@@ -33,19 +36,35 @@ class RebuiltShare(Struct, frozen=True):
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """That the appliance's own files are to be put back too: by which key, from which backup, and sound ones as well."""
+
+    key: RecoveryKey
+    number: int | None = None
+    overwrite: bool = False
+
+
 class RebuildReport(Struct, frozen=True):
-    """What a rebuild made, and where the old databases lie."""
+    """What a rebuild made, where the old databases lie, and which of the appliance's own files came from a backup."""
 
     shares: list[RebuiltShare]
     chunks: int
     packs: int
     aside: str
+    own_files: Restored | None
+    accounts: bool  # whether the appliance's own database is there
 
 
 def rebuild(
-    path: Path, report: Callable[[Progress], None], clock: Clock | None = None, files: FileLayer = OS_FILES
+    path: Path,
+    report: Callable[[Progress], None],
+    recovery: Recovery | None = None,
+    clock: Clock | None = None,
+    files: FileLayer = OS_FILES,
 ) -> RebuildReport:
-    """Make index and catalogues again; raise `RootLocked` while the appliance runs."""
+    """Make index and catalogues again, the appliance's own files first; raise `RootLocked` while the appliance runs."""
+    clock = clock or SystemClock()
     make_parts_again(Path(os.path.abspath(path)), files)
     root = open_root(path)
     check_owner(root, os.geteuid())
@@ -53,14 +72,18 @@ def rebuild(
     try:
         aside = _begin(root, files)
         report(Progress(0, None, 0, "reading the packs"))
-        vault = Vault(root, clock or SystemClock(), secrets.token_bytes, files)
+        vault = Vault(root, clock, secrets.token_bytes, files)
+        own_files = None
         try:
+            if recovery is not None:
+                report(Progress(0, None, 0, "reading the backup"))
+                own_files = restore_backup(root, vault.store, recovery.key, clock, recovery.number, recovery.overwrite, files)
             shares = [_rebuild_share(vault, name, report) for name in vault.names()]
             chunks, packs = vault.store.counts()
         finally:
             vault.close()
         remove_file(root.db / _NOTE, files)
-        return RebuildReport(shares, chunks, packs, str(aside))
+        return RebuildReport(shares, chunks, packs, str(aside), own_files, (root.db / "appliance.db").exists())
     finally:
         lock.release()
 

@@ -1,7 +1,8 @@
 """What each role may do, and how far a person's grants reach: pure rules, and one object that checks them.
 
-The owner (root or the owner of the appliance's folder, at its command line) and admins may do everything; operators
-keep the machine running and give files back; auditors look, but not into files; users see what they were granted.
+The owner (root or the owner of the appliance's folder, at its command line) may do everything, admins all but change the
+recovery key; operators keep the machine running and give files back; auditors look, but not into files; users see what they
+were granted.
 A token of scope `read` may do what changes nothing.
 """
 
@@ -36,21 +37,33 @@ class Action(Enum):
     VIEW_ACCOUNTS = "see accounts"
     CHANGE_ACCOUNTS = "change accounts"
     VIEW_AUDIT = "read the audit log"
+    VIEW_BACKUPS = "see backups of the appliance itself"
+    BACK_UP = "back up the appliance itself"
+    CHANGE_RECOVERY_KEY = "make a new recovery key"
 
 
 ROLES = ("admin", "operator", "auditor", "user")
 SCOPES = ("all", "read")
 
-_VIEWS = frozenset({Action.VIEW_SHARES, Action.VIEW_STATS, Action.VIEW_BRANCHES, Action.VIEW_SCHEDULES})
+_VIEWS = frozenset({Action.VIEW_SHARES, Action.VIEW_STATS, Action.VIEW_BRANCHES, Action.VIEW_SCHEDULES, Action.VIEW_BACKUPS})
 _FILES = frozenset({Action.VIEW_SHARES, Action.BROWSE, Action.DOWNLOAD})
 _ALL = frozenset(Action)
 _READS = _VIEWS | _FILES | {Action.VIEW_ACCOUNTS, Action.VIEW_AUDIT}
 _BY_ROLE: dict[str, frozenset[Action]] = {
     "owner": _ALL,
-    "admin": _ALL,
+    "admin": _ALL - {Action.CHANGE_RECOVERY_KEY},
     "operator": _VIEWS
     | _FILES
-    | {Action.SNAPSHOT, Action.KEEP, Action.PRUNE, Action.VERIFY, Action.RESTORE, Action.EXPORT, Action.CHANGE_SCHEDULES},
+    | {
+        Action.BACK_UP,
+        Action.SNAPSHOT,
+        Action.KEEP,
+        Action.PRUNE,
+        Action.VERIFY,
+        Action.RESTORE,
+        Action.EXPORT,
+        Action.CHANGE_SCHEDULES,
+    },
     "auditor": _VIEWS | {Action.VIEW_ACCOUNTS, Action.VIEW_AUDIT, Action.VERIFY},
     "user": _FILES,
 }

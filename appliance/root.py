@@ -93,6 +93,16 @@ class Root:
         return self.path / "audit"
 
     @property
+    def backup(self) -> Path:
+        """The log of the appliance's own backups."""
+        return self.path / "backup"
+
+    @property
+    def recovery_key_file(self) -> Path:
+        """The public part of the recovery key."""
+        return self.path / "recovery-key.pub"
+
+    @property
     def lock_file(self) -> Path:
         """Held by the one process that works on this folder."""
         return self.run / "lock"

@@ -20,6 +20,7 @@ from core.clock import NANOSECONDS, Clock, format_time
 from core.errors import NotFound, Refused
 from core.zones import parse_zone
 
+BUILT_IN = "@"  # no name that anybody can give begins so
 _DAY_NS = 86_400 * NANOSECONDS
 _LOOK_BACK_DAYS = (2, 40, 800)  # windows in which the latest missed time is looked for, smallest first
 _AHEAD_NS = 2 * _DAY_NS  # a last run further ahead than any change of clocks: the machine's clock was wrong then
@@ -35,6 +36,10 @@ class ScheduleExists(Refused):
 
 class ScheduleUnreadable(Refused):
     """A request for a schedule is incomplete or contradicts itself."""
+
+
+class ScheduleBuiltIn(Refused):
+    """The appliance's own schedules can be switched off, but not removed."""
 
 
 class ScheduleRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,8 +163,24 @@ class Schedules:
                 self._table.set_enabled(name, enabled, max(row.last_due, now) if enabled else row.last_due)
             return self.get(name)
 
+    def ensure_built_in(self, name: str, cron: str, zone: str, action: str) -> None:
+        """Have a schedule of the appliance's own; one that is there keeps its state. `name` begins as no other can."""
+        parse_zone(zone)
+        row, now = self._table.get(name), self.clock.now_ns()
+        if row is not None and (row.cron, row.tz) == (cron, zone):
+            return
+        with self._database.write():
+            if row is None:
+                self._table.insert(ScheduleRow(name, cron, zone, action, [], "", "", True, now, now))
+            else:
+                self._table.set_times(name, cron, zone)
+
     def delete(self, name: str) -> None:
-        """Remove a schedule."""
+        """Remove a schedule; raise `ScheduleBuiltIn` for one of the appliance's own."""
+        if name.startswith(BUILT_IN):
+            raise ScheduleBuiltIn(
+                f"{name} is the appliance's own", remedy=f"switch it off: `stagekeeper schedule disable {name}`"
+            )
         with self._database.write():
             self.get(name)
             self._table.delete(name)

@@ -57,6 +57,10 @@ class ScheduleTable:
         """Switch a schedule; what came due before `last_due` is not caught up."""
         self._database.change("UPDATE schedule SET enabled = ?, last_due = ? WHERE name = ?", [enabled, last_due, name])
 
+    def set_times(self, name: str, cron: str, zone: str) -> None:
+        """Say anew when a schedule is due."""
+        self._database.change("UPDATE schedule SET cron = ?, tz = ? WHERE name = ?", [cron, zone, name])
+
     def set_last_due(self, name: str, last_due: int) -> None:
         """Say up to when due times are used."""
         self._database.change("UPDATE schedule SET last_due = ? WHERE name = ?", [last_due, name])

@@ -56,12 +56,19 @@ class DirectorySettings(Struct, frozen=True, forbid_unknown_fields=True):
     exports: list[str] = []
 
 
+class BackupSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """When the appliance's own files are backed up."""
+
+    time_zone: str = "UTC"  # whose night it is
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of an appliance."""
 
     server: ServerSettings = ServerSettings()
     web: WebPages = WebPages()
     directories: DirectorySettings = DirectorySettings()
+    backup: BackupSettings = BackupSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +119,7 @@ listen = "{DEFAULT_LISTEN}"
 
 [directories]
 # exports = []                   where exports over the network may write; empty = anywhere outside this folder
+
+[backup]
+# time_zone = "UTC"              the appliance's own files are backed up at 02:00 there
 """

@@ -18,25 +18,31 @@ from appliance.accounts import Accounts
 from appliance.administration import Administered, ApplianceAdministration
 from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
+from appliance.backup_desk import BackupDesk
 from appliance.branches import Branches
 from appliance.certificates import CERTIFICATE_FILE, KEY_FILE, fingerprint
 from appliance.credentials import Chance
 from appliance.enrolment import EnrolmentDesk
 from appliance.exports import Exporter
-from appliance.jobs import ExportPlace, export_snapshots, prune_shares, take_snapshots
+from appliance.jobs import ExportPlace, export_snapshots, prune_shares, schedule_actor, take_snapshots
 from appliance.rights import Rights
 from appliance.root import Root, check_owner, open_root
 from appliance.root_lock import RootLock
 from appliance.scheduler import Scheduler
-from appliance.schedules import Schedules
+from appliance.schedules import BUILT_IN, Schedules
 from appliance.schedules_db import ScheduleRow
 from appliance.settings import Environment, Settings, load_settings
 from appliance.sign_in import SignInDesk
 from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer
+from core.errors import Damaged
 from web.app import create_app
 from web.operations import Health, Intake, Journals, Keeping, Operations, Sealing, Shares
 from web.settings import WebSettings
+
+
+class AccountsLost(Damaged):
+    """The appliance's own database is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class Machine:
     files: FileLayer
 
 
+NIGHTLY_BACKUP = f"{BUILT_IN}backup"
 MACHINE = Machine(SystemClock(), secrets.token_bytes, OS_FILES)
 
 
@@ -79,6 +86,7 @@ class Parts:
     sealing: Sealing
     journals: Journals
     exporter: Exporter
+    backups: BackupDesk
     start: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
 
@@ -117,6 +125,11 @@ def certificate_of(root: Root, settings: Settings) -> Certificate:
 def build_plumbing(root: Root, settings: Settings, certificate: Certificate, machine: Machine, stack: ExitStack) -> Plumbing:
     """Open database and audit log; `stack` closes them."""
     clock, chance = machine.clock, machine.chance
+    if not (root.db / "appliance.db").exists():  # an empty one would have no accounts, and turn every agent away
+        raise AccountsLost(
+            f"{root.db / 'appliance.db'} is missing: accounts, branches and schedules",
+            remedy="put it back with `stagekeeper rebuild --recovery-key-file F`; see the runbook",
+        )
     database = ApplianceDatabase(root.db / "appliance.db")
     stack.callback(database.close)
     audit = AuditLog(root.audit, root.store_id, clock, machine.files)
@@ -144,7 +157,11 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
     schedules = Schedules(plumbing.database, plumbing.clock)
     place = ExportPlace(plumbing.root, plumbing.settings, plumbing.audit, parts.exporter)
 
+    schedules.ensure_built_in(NIGHTLY_BACKUP, "0 2 * * *", plumbing.settings.backup.time_zone, "backup")
+
     def run(row: ScheduleRow, stopping: Callable[[], bool]) -> Any:
+        if row.action == "backup":
+            return parts.backups.run_scheduled(schedule_actor(row.name), stopping)
         if row.action == "snapshot":
             return take_snapshots(parts.shares, row)
         if row.action == "prune":
@@ -169,7 +186,7 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
         )
     )
     sign_in = SignInDesk(plumbing.database, plumbing.audit, plumbing.clock, plumbing.chance)
-    desks = (parts.intake, parts.health, parts.keeping, parts.sealing, parts.journals)
+    desks = (parts.intake, parts.health, parts.keeping, parts.sealing, parts.journals, parts.backups)
     return Operations(parts.shares, administration, sign_in, *desks), scheduler
 
 

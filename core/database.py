@@ -4,6 +4,7 @@
 two connections reset a WAL, so older ones are refused. A connection is used by one thread at a time.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -69,6 +70,30 @@ def open_database(
     except DatabaseError as error:
         raise DatabaseDamaged(f"{path} cannot be opened: {error}", remedy="see the runbook: damaged database") from error
     return Database(connection)
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Write a copy of a database as it is at one moment, while others go on writing it. The copy is not synced."""
+    try:
+        with contextlib.closing(open_database(source, read_only=True).conn) as connection:
+            uri = f"{target.absolute().as_uri()}?mode=rwc"
+            with contextlib.closing(pysqlite3.connect(uri, uri=True, isolation_level=None)) as copy:
+                connection.backup(copy)  # all pages in one step: nothing that is written meanwhile gets in
+    except OperationalError as error:
+        raise DatabaseRefused(f"{source} cannot be copied: {error}", remedy="check the disk and its free space") from error
+    except DatabaseError as error:
+        raise DatabaseDamaged(f"{source} cannot be copied: {error}", remedy="see the runbook: damaged database") from error
+
+
+def is_sound(path: Path) -> bool:
+    """Tell whether a file is a database that SQLite can read to its end."""
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    try:
+        with contextlib.closing(open_database(path, read_only=True).conn) as connection:
+            return bool(connection.execute("PRAGMA quick_check").fetchone()[0] == "ok")
+    except (DatabaseDamaged, DatabaseError):
+        return False
 
 
 class ReaderPool:

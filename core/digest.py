@@ -15,6 +15,21 @@ def digest_of(data: bytes | memoryview | bytearray) -> Digest:
     return Digest(blake3(data).digest())
 
 
+class Hasher:
+    """The plain digest of bytes that come piece by piece."""
+
+    def __init__(self) -> None:
+        self._hasher = blake3()
+
+    def update(self, data: bytes | memoryview | bytearray) -> None:
+        """Add bytes behind those before."""
+        self._hasher.update(data)
+
+    def digest(self) -> Digest:
+        """Return the digest of all bytes so far."""
+        return Digest(self._hasher.digest())
+
+
 def derived_digest(context: str, *parts: bytes | memoryview) -> Digest:
     """Return the digest of the joined `parts` in a domain of its own (BLAKE3 `derive_key` with `context`)."""
     hasher = blake3(derive_key_context=context)

@@ -119,6 +119,10 @@ class ChunkStore:
                 raise ChunkLost(f"chunk {digest.hex()} is not in the store", digest)
         return found
 
+    def own_heads(self, domain: str) -> list[Digest]:
+        """Return the chunks of the appliance's own that a domain holds, found again from the packs when all else is lost."""
+        return self._index.all_held(domain_key(domain), ChunkKind.SEAL)
+
     @contextlib.contextmanager
     def gate(self) -> Iterator[None]:
         """Hold removal off while references are checked and journaled (nothing is removed in this release)."""

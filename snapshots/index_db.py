@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from core.database import ReaderPool, migrate, open_database, transaction
-from core.digest import Digest
+from core.digest import DIGEST_BYTES, Digest
 from snapshots.pack_format import Location, TrailerEntry
 
 HELD_PREFIX_BYTES = 8  # of a digest: a chance of 1 in 2^64 that an unknown digest seems held, then `chunk` decides
@@ -80,6 +80,18 @@ class ChunkIndex:
             rows = self._readers.query(f"SELECT prefix FROM held WHERE domain=? AND prefix IN ({marks})", (domain, *prefixes))
             known = {row[0] for row in rows}
             found.update(digest for digest in part if held_key(kind, digest) in known)
+        return found
+
+    def all_held(self, domain: bytes, kind: int) -> list[Digest]:
+        """Return all chunks of a kind that the domain holds: for the appliance's own domains, which hold few."""
+        bounds = (domain, bytes((kind,)), bytes((kind + 1,)))
+        prefixes = self._readers.query("SELECT prefix FROM held WHERE domain=? AND prefix>=? AND prefix<?", bounds)
+        found: list[Digest] = []
+        for (prefix,) in prefixes:
+            low = prefix[1:]
+            high = low + b"\xff" * (DIGEST_BYTES - len(low))
+            rows = self._readers.query("SELECT digest FROM chunk WHERE digest BETWEEN ? AND ?", (low, high))
+            found += [Digest(digest) for (digest,) in rows]
         return found
 
     def add(self, entries: list[TrailerEntry], held: Iterable[Held], indexed: dict[int, int], healed: set[Digest]) -> None:

@@ -13,12 +13,12 @@ from core.durable import OS_FILES, FileLayer, move_file, remove_file
 from snapshots.catalogue_db import CatalogueWriter
 from snapshots.chunk_store import ChunkStore
 from snapshots.control_format import Sealed, decode_control
+from snapshots.own_content import read_own_content
 from snapshots.seal_db import CatalogueFiller
 from snapshots.seal_format import SealDamaged, SealHead, decode_rows
 from snapshots.sealing import read_head
 from snapshots.sweep_db import sweep_all
 from staging.journal import Cursor, Journal
-from staging.recipe_format import read_pieces
 
 _LINES_AT_ONCE_BYTES = 1024 * 1024
 
@@ -99,8 +99,8 @@ def fill_catalogue(path: Path, chain: list[tuple[Digest, SealHead]], store: Chun
 
 def _rows(head: SealHead, store: ChunkStore) -> Iterator[list[list[object]]]:
     lines = bytearray()
-    for piece in read_pieces(head.body, store.node):
-        lines += bytes(piece.length) if piece.is_hole else store.data(piece.digest)
+    for block in read_own_content(store, head.body):
+        lines += block
         if len(lines) >= _LINES_AT_ONCE_BYTES:
             end = lines.rfind(b"\n") + 1
             yield decode_rows(bytes(lines[:end]))

@@ -7,22 +7,21 @@ leaves chunks that nothing names. What was sealed is the only reason why rows an
 from collections.abc import Iterator
 
 from core.clock import Clock
-from core.digest import ZERO_DIGEST, Digest
+from core.digest import Digest
 from snapshots.chunk_store import ChunkStore
 from snapshots.control_format import Sealed
 from snapshots.ledger_db import Counters
+from snapshots.own_content import put_own_content
 from snapshots.seal_db import sealed_rows
 from snapshots.seal_format import VERSION, SealHead, decode_head, encode_head, encode_rows
 from snapshots.share_fold import ShareFold
 from snapshots.view_db import CatalogueReader
 from staging.changes import ContentRef
-from staging.chunk_format import ChunkKind, PackedChunk, address_of, pack_chunk
-from staging.chunking import BLOCK_BYTES, cut_blocks
+from staging.chunk_format import ChunkKind, pack_chunk
+from staging.chunking import BLOCK_BYTES
 from staging.journal import Journal
-from staging.recipe_format import Piece, build_recipe
 
 SEALS_DOMAIN = ""  # no branch has this name: nobody else's dedup domain holds what only seals hold
-_PUT_CHUNKS = 128  # kept with one sync
 _SEALS_A_CHAIN = 64  # a rebuild reads at most this many
 _FULL_WHEN = 2  # a chain whose parts hold this many rows to each one of the tree is not worth keeping
 
@@ -89,18 +88,5 @@ class Sealer:
                     lines.clear()
             yield bytes(lines)
 
-        pieces: list[Piece] = []
-        waiting: list[PackedChunk] = []
-        for run in cut_blocks(blocks()):
-            if isinstance(run, int):
-                pieces.append(Piece(run, ZERO_DIGEST))
-                continue
-            digest = address_of(ChunkKind.DATA, run)
-            pieces.append(Piece(len(run), digest))
-            waiting.append(pack_chunk(ChunkKind.DATA, bytes(run), digest))
-            if len(waiting) >= _PUT_CHUNKS:
-                self._store.put_own(SEALS_DOMAIN, waiting)
-                waiting = []
-        content, nodes = build_recipe(pieces)
-        self._store.put_own(SEALS_DOMAIN, [*waiting, *nodes])
+        content = put_own_content(self._store, SEALS_DOMAIN, blocks())
         return content, count

@@ -12,6 +12,7 @@
     POST   branches {name} · branches/B/revoke
     POST   users {name, role, password, grants} · users/NAME/password {password} | disable | enable | tokens {scope}
     POST   exports {sources, to, kind} (lines) · exports/stream {sources} (tar)
+    GET    backups    POST   backups (lines) · recovery-key
     POST   schedules {…} · schedules/NAME/run | enable | disable    DELETE schedules/NAME
 
 `at=` is a moment as behind `@`, empty for now; `path=` percent-encoded bytes, or `path_base64=`; ls and audit take
@@ -23,6 +24,7 @@ from flask import Blueprint, Flask, Response, request
 
 from web.answers import document, listing
 from web.api_accounts import AccountApi
+from web.api_backups import BackupApi
 from web.api_exports import ExportApi
 from web.api_journal import JournalApi
 from web.api_keeping import KeepingApi
@@ -82,6 +84,7 @@ def add_api(app: Flask, operations: Operations, settings: WebSettings) -> None:
     app.register_blueprint(KeepingApi(operations.keeping).blueprint())
     app.register_blueprint(SealApi(operations.sealing).blueprint())
     app.register_blueprint(JournalApi(operations.journals, settings).blueprint())
+    app.register_blueprint(BackupApi(operations.backups).blueprint())
     app.register_blueprint(AccountApi(operations.administration).blueprint())
     app.register_blueprint(ExportApi(operations.administration).blueprint())
     app.register_blueprint(AuditApi(operations, settings).blueprint())

@@ -81,6 +81,23 @@ class PruneDecision(Struct, frozen=True):
     reasons: list[str]
 
 
+class Backup(Struct, frozen=True):
+    """A backup of the appliance's own files that stands in the store."""
+
+    number: int
+    taken_at: str
+    size_bytes: int
+    key: str  # id of the recovery key that opens it
+    digest: str
+
+
+class NewRecoveryKey(Struct, frozen=True):
+    """A recovery key, as it is shown once."""
+
+    recovery_key: str
+    key: str
+
+
 class Entry(Struct, frozen=True, omit_defaults=True):
     name: str
     kind: str
@@ -269,6 +286,17 @@ class Journals(Protocol):
         """Return what happened to a path behind a place, newest last, and the place to continue behind, or None at the end."""
 
 
+class Backups(Protocol):
+    """Backups of the appliance's own files. Every one is audited."""
+
+    def run(self, actor: Actor) -> Iterator[Any]:
+        """Take a backup; yields `Progress`, then the `Backup`."""
+
+    def list(self, actor: Actor) -> list[Backup]: ...
+
+    def new_recovery_key(self, actor: Actor) -> NewRecoveryKey: ...
+
+
 class Administration(Protocol):
     """Branches, accounts, exports, schedules, audit. Answers are the JSON documents of the API."""
 
@@ -374,3 +402,4 @@ class Operations:
     keeping: Keeping
     sealing: Sealing
     journals: Journals
+    backups: Backups

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from appliance.cli.audit import audit
+from appliance.cli.backup import backup, recovery_key
 from appliance.cli.branch import branch
 from appliance.cli.call import Setup
 from appliance.cli.demo import demo
@@ -42,7 +43,7 @@ def stagekeeper() -> None:
 
 COMMANDS = (
     init, serve, demo, branch, user, share, snapshot, ls, cat, versions, restore, export, schedule, audit, stats, prune,
-    rebuild, verify_seal, journal,
+    rebuild, verify_seal, journal, backup, recovery_key,
 )  # fmt: skip
 for command in COMMANDS:
     stagekeeper.add_command(command)

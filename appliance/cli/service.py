@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
+from appliance.cli.backup import say_recovery_key
 from appliance.cli.call import Call, with_call
 from appliance.cli.late import load
 from appliance.cli.printing import say
@@ -25,13 +26,20 @@ def init(call: Call, folder: Path | None, admin_password_file: Path | None, host
     """Make an appliance in an empty folder, with the account admin and a certificate of its own."""
     password, generated = choose_password(admin_password_file)
     founded = load("appliance.founding:found_appliance")(folder or call.root, list(hostnames), password)
-    answer = {"root": str(founded.root.path), "account": founded.account, "fingerprint": founded.fingerprint}
+    recovery_key = load("appliance.recovery_key:show_recovery_key")(founded.recovery_key)
+    answer = {
+        "root": str(founded.root.path),
+        "account": founded.account,
+        "fingerprint": founded.fingerprint,
+        "recovery_key": recovery_key,
+    }
 
     def show(_: object) -> None:
         say(f"Made an appliance in {founded.root.path}")
         say(f"Certificate fingerprint (SHA-256): {founded.fingerprint}")
         if generated:
             say(f"Account {founded.account}, generated password, shown this once: {password}")
+        say_recovery_key(recovery_key)
         say(f"Start it: {PROGRAM} serve --root {founded.root.path}")
 
     call.show({**answer, "password": password} if generated else answer, show)

@@ -1,4 +1,4 @@
-"""The parts that hold data, in memory, for tests of everything around them."""
+"""The parts that hold data, in memory but for the appliance's own backups, for tests of everything around them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,9 +7,12 @@ from typing import Any
 
 from msgspec import Struct
 
+from appliance.backup import BackedUp
+from appliance.backup_desk import BackupDesk
 from appliance.exports import Exporter
 from appliance.wiring import Parts, Plumbing
 from core.errors import NotFound
+from snapshots.chunk_store import ChunkStore
 from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemorySealing
 from tests.web.memory_operations import MemoryHealth, MemoryIntake
@@ -84,6 +87,23 @@ class MemoryParts:
             share = MemoryShare(SHARE)
             share.change(1, {name: Thing(content=content) for name, content in FILES.items()})
             self.shares.shares[SHARE] = share
+        root = plumbing.root
+        store = ChunkStore(root.packs, root.db / "index.db", root.store_id, plumbing.files)
+        backed_up = BackedUp(root, store, plumbing.audit, plumbing.clock, plumbing.chance, plumbing.files)
+        backups = BackupDesk(backed_up, plumbing.rights)
+
+        def close() -> None:
+            backups.close()
+            store.close()
+
         return Parts(
-            self.shares, MemoryIntake(), MemoryHealth(), MemoryKeeping(), MemorySealing(), MemoryJournals(), self.exporter
+            self.shares,
+            MemoryIntake(),
+            MemoryHealth(),
+            MemoryKeeping(),
+            MemorySealing(),
+            MemoryJournals(),
+            self.exporter,
+            backups,
+            close=close,
         )

@@ -4,12 +4,16 @@ import io
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from core.digest import ZERO_DIGEST, Digest
+from appliance import backup_format
+from appliance.recovery_key import RecoveryKey
+from core.digest import ZERO_DIGEST, Digest, digest_of
 from core.framing import read_records, record_parts
 from snapshots import pack_format
 from staging import chunk_format, journal_format, recipe_format
+from staging.changes import Chunk
 from staging.chunk_format import ChunkKind, Form, PackedChunk
 from staging.protocol import Position
 from staging.recipe_format import Piece
@@ -56,3 +60,20 @@ def test_pack_head() -> None:
     assert pack_format.check_head(head[:4] + b"\1" + head[5:], SIXTEEN, 7) == 1
     with pytest.raises(pack_format.PackDamaged):
         pack_format.check_head(head, SIXTEEN, 8)
+
+
+def test_backup_head_and_body() -> None:
+    key = RecoveryKey(bytes(range(32)))
+    data_key, taken_ns = bytes(range(64, 96)), 1_795_330_800_000_000_000
+    known = backup_format.about(SIXTEEN, 1, taken_ns, key.public.id)
+    ephemeral, wrapped = key.public.wrap(data_key, known, lambda size: bytes(range(32, 32 + size)))
+    body = b"".join(backup_format.seal_frames([b"hel", b"lo"], data_key))
+    head = backup_format.BackupHead(
+        1, SIXTEEN, 1, taken_ns, key.public.id, ephemeral, wrapped, Chunk(digest_of(body), len(body))
+    )  # fmt: skip
+    assert body + backup_format.encode_head(head) == golden("backup.md")
+    read = backup_format.decode_head(golden("backup.md")[len(body) :])
+    assert key.unwrap(read.ephemeral, read.wrapped, known) == data_key
+    assert b"".join(backup_format.open_frames([golden("backup.md")[: len(body)]], data_key)) == b"hello"
+    with pytest.raises(backup_format.BackupDamaged, match="newer"):
+        backup_format.decode_head(backup_format.encode_head(msgspec.structs.replace(head, version=2)))

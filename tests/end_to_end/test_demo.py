@@ -23,6 +23,8 @@ def test_the_demo_is_made_then_continued_and_ended(tmp_path: Path) -> None:
     assert made["url"].startswith("https://127.0.0.1:") and made["account"] == "admin"
     assert made["export"]["verified"] is True
     assert (folder / "admin-password").stat().st_mode & 0o777 == 0o600
+    assert (folder / "recovery-key").stat().st_mode & 0o777 == 0o600
+    assert len((folder / "recovery-key").read_text().strip().split("-")) == 14
     assert sum(len(files) for _, _, files in os.walk(folder / "documents")) >= 2000
     (cartridge,) = made["export"]["cartridges"]
     listed = run(["tar", "-tf", cartridge["path"]], stdin=subprocess.DEVNULL).out
@@ -32,7 +34,7 @@ def test_the_demo_is_made_then_continued_and_ended(tmp_path: Path) -> None:
     snapshots = run([str(BIN / "stagekeeper"), "snapshot", "list", "leeds/documents", *root]).json["snapshots"]
     assert [row["label"] for row in snapshots] == ["the first copy", "07:00", "12:00", "17:30", "another round"]
     schedules = run([str(BIN / "stagekeeper"), "schedule", "list", *root]).json["schedules"]
-    assert sorted(row["action"] for row in schedules) == ["export", "snapshot"]
+    assert sorted(row["action"] for row in schedules) == ["backup", "export", "snapshot"]
 
 
 def test_a_demo_that_is_interrupted_in_its_making_leaves_nothing_behind_and_is_made_by_the_next_run(tmp_path: Path) -> None:
