@@ -11,7 +11,7 @@ from core.digest import Digest
 from core.errors import Damaged
 from snapshots.delta import unpack_delta
 from snapshots.index_db import ChunkLookup
-from snapshots.pack_format import Location, PackDamaged
+from snapshots.pack_format import Location, PackDamaged, PackedRecord
 from snapshots.pack_reader import PackReader
 from staging.chunk_format import ChunkDamaged, ChunkKind, address_of, unpack_chunk
 
@@ -54,9 +54,9 @@ class ChunkReader:
                 found[digest] = self._read(ChunkKind.DATA, digest, located)
         return found
 
-    def check_at(self, location: Location, kind: ChunkKind, digest: Digest) -> None:
-        """Raise `ChunkLost` unless the record at this very location gives the chunk's bytes."""
-        self._read_at(location, kind, digest, {})
+    def checked_record(self, location: Location, kind: ChunkKind, digest: Digest) -> PackedRecord:
+        """Return the record at this very location once its bytes were compared with its address; raise `ChunkLost`."""
+        return self._record_at(location, kind, digest, {})[0]
 
     def _read(self, kind: ChunkKind, digest: Digest, located: Mapping[Digest, Location]) -> bytes | memoryview:
         """Return a chunk's checked bytes; `located` spares looking it and its base up."""
@@ -80,10 +80,16 @@ class ChunkReader:
     def _read_at(
         self, location: Location, kind: ChunkKind, digest: Digest, located: Mapping[Digest, Location]
     ) -> bytes | memoryview:
-        """Return the checked bytes of the record at a location."""
+        return self._record_at(location, kind, digest, located)[1]
+
+    def _record_at(
+        self, location: Location, kind: ChunkKind, digest: Digest, located: Mapping[Digest, Location]
+    ) -> tuple[PackedRecord, bytes | memoryview]:
+        """Return the record at a location and its checked bytes."""
         base = self._read_base(location.base, kind, digest, located) if location.base is not None else None
         try:
-            chunk = self._packs.read(location).chunk
+            record = self._packs.read(location)
+            chunk = record.chunk
             if (chunk.digest, chunk.kind, chunk.base) != (digest, kind, location.base):
                 raise PackDamaged(f"another chunk stands there than {digest.hex()}")
             if base is not None:
@@ -92,7 +98,7 @@ class ChunkReader:
                 data = unpack_chunk(chunk.form, chunk.size, chunk.packed)
             if address_of(kind, data) != digest:
                 raise PackDamaged("its bytes do not have its digest")
-            return data
+            return record, data
         except (ChunkDamaged, Damaged) as error:
             raise ChunkLost(
                 f"chunk {digest.hex()} in pack {location.pack} at {location.offset}: {error.message}", digest

@@ -207,6 +207,7 @@ class ChunkStore:
             self._touched.add(asked)
             bases = {delta.base for delta in deltas.values() if delta.base is not None}
             located = self._located_with_bases(asked | bases)
+            self._touched.add(located)
             stored = {digest: located[digest] for digest in asked & located.keys()}
             new = [chunk for (_, digest), chunk in chunks.items() if not self._is_kept(digest, located)]
             entries: list[TrailerEntry] = []

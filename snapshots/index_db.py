@@ -59,6 +59,7 @@ class ChunkLookup:
 
     def __init__(self, path: Path, *, read_only: bool = True) -> None:
         """Name the index; connections are opened when they are needed."""
+        self.path = path
         self._readers = ReaderPool(path, synchronous="NORMAL", cache_kib=4096, read_only=read_only)
 
     def locations(self, digests: Iterable[Digest]) -> dict[Digest, Location]:
@@ -156,8 +157,12 @@ class ChunkIndex(ChunkLookup):
             self._add("INSERT OR IGNORE INTO chunk VALUES (?,?,?,?,?,?)", entries, held, indexed, now_ns)
 
     def add_found(self, entries: list[TrailerEntry], held: Iterable[Held], indexed: dict[int, int], now_ns: int) -> None:
-        """Insert what was found in packs, in their order. Whole records come before deltas, later before earlier: they healed."""
+        """Insert what was found in packs, in their order. Whole records come before deltas, later before earlier: they healed.
+
+        Whoever put them was answered, or was to be: they are not condemned.
+        """
         with transaction(self.connection):
+            self.connection.executemany("DELETE FROM condemned WHERE digest=?", [(entry.digest,) for entry in entries])
             self._add(
                 "INSERT INTO chunk VALUES (?,?,?,?,?,?) ON CONFLICT (digest) DO UPDATE SET pack=excluded.pack,"
                 " offset=excluded.offset, stored_bytes=excluded.stored_bytes, size=excluded.size, base=excluded.base"

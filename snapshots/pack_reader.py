@@ -22,17 +22,17 @@ class PackReader:
 
     def __init__(self, directory: Path, store_id: bytes) -> None:
         """Name the directory; files are opened when they are needed."""
-        self._directory, self._store_id = directory, store_id
+        self.directory, self.store_id = directory, store_id
         self._readers: OrderedDict[int, int] = OrderedDict()
         self._readers_lock = threading.Lock()
 
     def path(self, number: int) -> Path:
         """Return the file of a pack."""
-        return self._directory / f"{number % 256:02x}" / f"{number:012x}.skp"
+        return self.directory / f"{number % 256:02x}" / f"{number:012x}.skp"
 
     def numbers(self) -> list[int]:
         """Return the numbers of all packs."""
-        return sorted(int(path.stem, 16) for path in self._directory.glob("??/*.skp"))
+        return sorted(int(path.stem, 16) for path in self.directory.glob("??/*.skp"))
 
     def is_sealed(self, number: int) -> bool:
         """Tell whether a pack ends with a footer."""
@@ -52,7 +52,7 @@ class PackReader:
             head = read_record(file, 0)
         if head is None or head.type != fmt.HEAD:
             raise PackDamaged(f"the head of pack {number} does not check")
-        return fmt.check_head(head.payload, self._store_id, number)
+        return fmt.check_head(head.payload, self.store_id, number)
 
     def records(self, number: int, offset: int = 0, limit: int | None = None) -> Iterator[Record]:
         """Yield the records from an offset on that check, up to a limit; bad ones are stepped over."""
@@ -103,7 +103,7 @@ class PackReader:
         """Return a pack's version; one whose head was not written whole is of the present version."""
         with self.path(number).open("rb") as file:
             head = read_record(file, 0)
-        return fmt.VERSION if head is None else fmt.check_head(head.payload, self._store_id, number)
+        return fmt.VERSION if head is None else fmt.check_head(head.payload, self.store_id, number)
 
     def _record_bytes(self, location: Location) -> bytes:
         length = location.record_bytes

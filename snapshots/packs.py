@@ -80,9 +80,18 @@ class PackDirectory(PackReader):
             self._seal(self._open)
             self._open = None
 
+    def is_growing(self, number: int) -> bool:
+        """Tell whether the next record may go into this pack: it is never repacked or removed."""
+        return self._open is not None and number == self.number
+
     def discard(self, number: int, now_ns: int) -> None:
-        """Move a pack that no index row names any more into the trash; durable on return."""
-        trash = self._directory / TRASH
+        """Move a pack that no index row names any more into the trash; durable on return.
+
+        The newest pack stays: the next one takes its number from it, and no number is ever used twice.
+        """
+        if number >= self.number:
+            return
+        trash = self.directory / TRASH
         make_directories(trash, self._files)
         path = self.path(number)
         self._files.rename(path, trash / f"{number:012x}.{now_ns}")
@@ -93,7 +102,7 @@ class PackDirectory(PackReader):
     def empty_trash(self, before_ns: int) -> int:
         """Remove what came into the trash before an instant, and return how many bytes that frees."""
         freed = 0
-        for path in sorted((self._directory / TRASH).glob("*.*")):
+        for path in sorted((self.directory / TRASH).glob("*.*")):
             if int(path.suffix[1:]) <= before_ns:
                 freed += path.stat().st_size
                 remove_file(path, self._files)
@@ -117,7 +126,7 @@ class PackDirectory(PackReader):
         return found, end, whole, self._version_or_present(number)
 
     def _head(self, number: int) -> list[bytes | memoryview]:
-        return record_parts(fmt.HEAD, fmt.encode_head(self._store_id, number))
+        return record_parts(fmt.HEAD, fmt.encode_head(self.store_id, number))
 
     def _room(self) -> AppendFile:
         """Return the open pack; a full one is sealed first. A failure on the way leaves nothing half begun behind."""

@@ -5,6 +5,7 @@ name, and the branch sends it again. Nothing is removed for that: removal needs 
 """
 
 import threading
+from collections import deque
 from collections.abc import Iterable
 
 from core.clock import Clock
@@ -12,18 +13,20 @@ from core.digest import Digest
 from snapshots.bit_filter import BitFilter
 
 PIN_SECONDS = 48 * 3600
-_BITS = 2**26  # 8 MiB, twice: 10 million chunks in 48 hours make every tenth garbage chunk wait for a later run
+_PERIODS = 3  # the running one, and two whole ones before it: 48 hours at least, 72 at most
+_PERIOD_SECONDS = PIN_SECONDS // (_PERIODS - 1)
+_BITS = 2**26  # 8 MiB a period: 5 million chunks a day make one garbage chunk of forty wait for a later run
 _SALT = bytes(8)  # filters come and go by themselves
 
 
 class Touched:
-    """The last two periods of 48 hours. Any thread may call."""
+    """The last 48 hours and somewhat more. Any thread may call."""
 
     def __init__(self, clock: Clock) -> None:
         """Begin with nothing touched."""
         self._clock = clock
         self._lock = threading.Lock()
-        self._now, self._before = BitFilter(_BITS, _SALT), BitFilter(_BITS, _SALT)
+        self._periods = deque((BitFilter(_BITS, _SALT) for _ in range(_PERIODS)), _PERIODS)
         self._since = clock.monotonic()
         self._held = False
 
@@ -31,12 +34,12 @@ class Touched:
         """Note chunks that were told to be there: call it *before* looking whether they are condemned."""
         with self._lock:
             self._turn()
-            self._now.add(digests)
+            self._periods[-1].add(digests)
 
     def among(self, digests: list[Digest]) -> set[Digest]:
         """Return those of the digests that were touched."""
         with self._lock:
-            return self._now.among(digests) | self._before.among(digests)
+            return set().union(*(period.among(digests) for period in self._periods))
 
     def hold(self, held: bool) -> None:
         """Forget nothing while held: a run counts on everything since its mark began."""
@@ -45,6 +48,10 @@ class Touched:
             self._held = held
 
     def _turn(self) -> None:
-        if not self._held and self._clock.monotonic() - self._since > PIN_SECONDS:
-            self._before, self._now = self._now, BitFilter(_BITS, _SALT)
+        if self._held:
+            return
+        passed = min(int((self._clock.monotonic() - self._since) // _PERIOD_SECONDS), _PERIODS)
+        for _ in range(passed):
+            self._periods.append(BitFilter(_BITS, _SALT))
+        if passed:
             self._since = self._clock.monotonic()

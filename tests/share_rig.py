@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from core.clock import SystemClock
+from core.clock import Clock, SystemClock
 from core.digest import ZERO_DIGEST, Digest
 from core.durable import OS_FILES, FileLayer
 from snapshots.chunk_store import ChunkStore
@@ -28,14 +28,15 @@ SHARE_ID = bytes(range(16, 32))
 class ShareRig:
     """Everything that one share needs; `reopen` is a restart of the appliance."""
 
-    def __init__(self, folder: Path, files: FileLayer = OS_FILES) -> None:
+    def __init__(self, folder: Path, files: FileLayer = OS_FILES, clock: Clock | None = None) -> None:
         self.folder, self.files = folder, files
+        self.clock = clock or SystemClock()
         self.epoch = 1
         self._open()
 
     def _open(self) -> None:
-        self.store = ChunkStore(self.folder / "packs", self.folder / "index.db", STORE_ID, self.files)
-        self.journal = Journal(self.folder / "journal", SHARE_ID, SystemClock(), self.files)
+        self.store = ChunkStore(self.folder / "packs", self.folder / "index.db", STORE_ID, self.files, self.clock)
+        self.journal = Journal(self.folder / "journal", SHARE_ID, self.clock, self.files)
         if not (self.folder / "share.db").exists():
             rebuild_catalogue(self.folder / "share.db", self.journal, self.store, files=self.files)
         self.fold = ShareFold(self.folder / "share.db", "branch", self.journal, self.store)
