@@ -84,6 +84,10 @@ class PackDirectory(PackReader):
         """Tell whether the next record may go into this pack: it is never repacked or removed."""
         return self._open is not None and number == self.number
 
+    def written_bytes(self, number: int) -> int | None:
+        """Return how much of the growing pack is written whole; None for any other, of which all is."""
+        return self._open.size if self._open is not None and number == self.number else None
+
     def discard(self, number: int, now_ns: int) -> None:
         """Move a pack that no index row names any more into the trash; durable on return.
 
