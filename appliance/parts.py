@@ -7,6 +7,7 @@ from appliance.folding import KEEP_EVERY_SECONDS, fold_step, keep_step
 from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
 from appliance.keeping_desk import KeepingDesk
+from appliance.maintenance_desk import MaintenanceDesk
 from appliance.rights import Action
 from appliance.schedules import Schedules
 from appliance.seal_desk import SealDesk
@@ -49,4 +50,5 @@ def make_parts(plumbing: Plumbing) -> Parts:
     health = HealthDesk(vault, worker, keeper)
     keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit, Schedules(plumbing.database, plumbing.clock))
     sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
-    return Parts(desk, intake, health, keeping, sealing, exporter, start, close)
+    maintenance = MaintenanceDesk(vault, plumbing.rights, plumbing.audit, plumbing.chance)
+    return Parts(desk, intake, health, keeping, sealing, maintenance, exporter, start, close)

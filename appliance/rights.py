@@ -25,6 +25,7 @@ class Action(Enum):
     KEEP = "label, hold, release or delete snapshots"
     PRUNE = "prune snapshots"
     VERIFY = "verify what is stored"
+    COLLECT = "free what nothing names any more"
     CHANGE_POLICY = "change policies"
     RESTORE = "restore into a directory of the appliance"
     EXPORT = "export snapshots"
@@ -50,7 +51,16 @@ _BY_ROLE: dict[str, frozenset[Action]] = {
     "admin": _ALL,
     "operator": _VIEWS
     | _FILES
-    | {Action.SNAPSHOT, Action.KEEP, Action.PRUNE, Action.VERIFY, Action.RESTORE, Action.EXPORT, Action.CHANGE_SCHEDULES},
+    | {
+        Action.SNAPSHOT,
+        Action.KEEP,
+        Action.PRUNE,
+        Action.VERIFY,
+        Action.COLLECT,
+        Action.RESTORE,
+        Action.EXPORT,
+        Action.CHANGE_SCHEDULES,
+    },
     "auditor": _VIEWS | {Action.VIEW_ACCOUNTS, Action.VIEW_AUDIT, Action.VERIFY},
     "user": _FILES,
 }

@@ -23,7 +23,7 @@ from appliance.certificates import CERTIFICATE_FILE, KEY_FILE, fingerprint
 from appliance.credentials import Chance
 from appliance.enrolment import EnrolmentDesk
 from appliance.exports import Exporter
-from appliance.jobs import ExportPlace, export_snapshots, prune_shares, take_snapshots
+from appliance.jobs import ExportPlace, export_snapshots, prune_shares, scrub_store, take_snapshots
 from appliance.rights import Rights
 from appliance.root import Root, check_owner, open_root
 from appliance.root_lock import RootLock
@@ -35,7 +35,7 @@ from appliance.sign_in import SignInDesk
 from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer
 from web.app import create_app
-from web.operations import Health, Intake, Keeping, Operations, Sealing, Shares
+from web.operations import Health, Intake, Keeping, Maintenance, Operations, Sealing, Shares
 from web.settings import WebSettings
 
 
@@ -77,6 +77,7 @@ class Parts:
     health: Health
     keeping: Keeping
     sealing: Sealing
+    maintenance: Maintenance
     exporter: Exporter
     start: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
@@ -148,6 +149,8 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
             return take_snapshots(parts.shares, row)
         if row.action == "prune":
             return prune_shares(parts.keeping, row)
+        if row.action == "scrub":
+            return scrub_store(parts.maintenance, row, stopping)
         return export_snapshots(place, row, stopping)
 
     scheduler = Scheduler(schedules, run, plumbing.branches.flush)
@@ -168,7 +171,10 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
         )
     )
     sign_in = SignInDesk(plumbing.database, plumbing.audit, plumbing.clock, plumbing.chance)
-    return Operations(parts.shares, administration, sign_in, parts.intake, parts.health, parts.keeping, parts.sealing), scheduler
+    operations = Operations(
+        parts.shares, administration, sign_in, parts.intake, parts.health, parts.keeping, parts.sealing, parts.maintenance
+    )
+    return operations, scheduler
 
 
 def open_appliance(

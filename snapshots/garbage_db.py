@@ -45,15 +45,14 @@ def end_run(index: ChunkIndex, run: int, now_ns: int, report: str) -> None:
         index.connection.execute("UPDATE run SET ended_ns=?, report=? WHERE number=?", (now_ns, report, run))
 
 
-def last_report(index: ChunkLookup) -> str | None:
-    """Return the report of the newest run that came to its end."""
-    rows = index.query("SELECT report FROM run WHERE report IS NOT NULL ORDER BY number DESC LIMIT 1")
-    return rows[0][0] if rows else None
-
-
 def count_condemned(index: ChunkLookup) -> int:
     """Return how many chunks are condemned."""
     return int(index.query("SELECT count(*) FROM condemned")[0][0])
+
+
+def total_removed_bytes(index: ChunkLookup) -> int:
+    """Return the bytes that all runs that came to their end removed."""
+    return int(index.query("SELECT coalesce(sum(json_extract(report, '$.removed_bytes')), 0) FROM run")[0][0])
 
 
 def condemn(index: ChunkIndex, run: int, digests: list[Digest], now_ns: int) -> int:

@@ -30,7 +30,7 @@ from staging.journal_format import HEAD
 from staging.journal_scan import logged_record
 from staging.receiver import Key
 from staging.recipe_format import decode_node
-from staging.references import contents_named
+from staging.references import checked_references
 
 BITS_A_CHUNK = 64
 MAX_BITS = 2**32  # 512 MiB
@@ -176,7 +176,10 @@ def _named_in(part: JournalPart) -> Iterator[tuple[list[Key], Digest | None]]:
                 continue
             logged = logged_record(record)
             if logged.header is not None:
-                yield [(kind, digest) for kind, digest, _ in contents_named(unpack_frame(logged.payload, logged.header))], None
+                yield (
+                    [(kind, digest) for kind, digest, _ in checked_references(unpack_frame(logged.payload, logged.header))],
+                    None,
+                )
             else:
                 control = decode_control(logged.payload)
                 yield [], Digest(control.digest) if isinstance(control, Sealed) else None

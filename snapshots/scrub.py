@@ -76,7 +76,7 @@ class Scrubber:
         """
         now, packs = self._parts.clock.now_ns(), self._parts.packs
         rows = [
-            (verified or (0 if packs.is_growing(number) else appended), number)
+            (verified or (0 if number == packs.number else appended), number)  # the newest may grow for years
             for number, verified, appended in damage_db.ages(self._parts.index)
         ]
         rows.sort()

@@ -227,6 +227,50 @@ class Sealing(Protocol):
         """Compare; the last value is the report. Audited."""
 
 
+class CollectReport(Struct, frozen=True):
+    run: int
+    chunks: int
+    named: int
+    condemned: int
+    resurrected: int
+    removed_chunks: int
+    removed_bytes: int
+    moved_chunks: int
+    moved_bytes: int
+    cleared_packs: int
+    freed_bytes: int
+    damaged: list[str]
+
+
+class FileHit(Struct, frozen=True):
+    share: str
+    path: str
+    snapshots: list[int]
+    live: bool
+
+
+class ScrubReport(Struct, frozen=True):
+    packs: int
+    bytes: int
+    chunks: int
+    findings: list[str]
+    healed_chunks: int
+    damaged_chunks: int
+    hits: list[FileHit]  # files that cannot be read whole
+    hits_left_off: bool
+    verified_since: str
+
+
+class Maintenance(Protocol):
+    """The store as a whole. Audited; closing an iterator ends the work between two steps."""
+
+    def collect(self, actor: Actor) -> Iterator[Progress | CollectReport]:
+        """Free what nothing names; the last value is the report."""
+
+    def scrub(self, actor: Actor, everything: bool) -> Iterator[Progress | ScrubReport]:
+        """Read what is due, or everything; the last value is the report."""
+
+
 class Administration(Protocol):
     """Branches, accounts, exports, schedules, audit. Answers are the JSON documents of the API."""
 
@@ -331,3 +375,4 @@ class Operations:
     health: Health
     keeping: Keeping
     sealing: Sealing
+    maintenance: Maintenance

@@ -24,6 +24,7 @@ from appliance.cli.failures import (
 from appliance.cli.files import cat, ls, restore, versions
 from appliance.cli.keeping import prune
 from appliance.cli.late import open_locally
+from appliance.cli.maintenance import collect, scrub
 from appliance.cli.schedule import schedule
 from appliance.cli.seals import rebuild, verify_seal
 from appliance.cli.service import PROGRAM, completion, init, serve
@@ -41,7 +42,7 @@ def stagekeeper() -> None:
 
 COMMANDS = (
     init, serve, demo, branch, user, share, snapshot, ls, cat, versions, restore, export, schedule, audit, stats, prune,
-    rebuild, verify_seal,
+    rebuild, verify_seal, collect, scrub,
 )  # fmt: skip
 for command in COMMANDS:
     stagekeeper.add_command(command)

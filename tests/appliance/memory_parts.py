@@ -10,7 +10,7 @@ from msgspec import Struct
 from appliance.exports import Exporter
 from appliance.wiring import Parts, Plumbing
 from core.errors import NotFound
-from tests.web.memory_keeping import MemoryKeeping, MemorySealing
+from tests.web.memory_keeping import MemoryKeeping, MemoryMaintenance, MemorySealing
 from tests.web.memory_operations import MemoryHealth, MemoryIntake
 from tests.web.memory_shares import MemoryShare, MemoryShares, Thing
 from web.operations import Actor, Progress
@@ -83,4 +83,6 @@ class MemoryParts:
             share = MemoryShare(SHARE)
             share.change(1, {name: Thing(content=content) for name, content in FILES.items()})
             self.shares.shares[SHARE] = share
-        return Parts(self.shares, MemoryIntake(), MemoryHealth(), MemoryKeeping(), MemorySealing(), self.exporter)
+        return Parts(
+            self.shares, MemoryIntake(), MemoryHealth(), MemoryKeeping(), MemorySealing(), MemoryMaintenance(), self.exporter
+        )

@@ -10,7 +10,7 @@ from typing import Any
 from core.clock import format_time
 from core.errors import NotFound, Refused, StagekeeperError
 from staging.protocol import SequenceGap
-from tests.web.memory_keeping import MemoryKeeping, MemorySealing
+from tests.web.memory_keeping import MemoryKeeping, MemoryMaintenance, MemorySealing
 from tests.web.memory_shares import MemoryShares
 from web.errors import AccessDenied, SignInRefused, TooManyAttempts
 from web.operations import Actor, Branch, BranchCode, Operations, Progress
@@ -303,7 +303,16 @@ class MemoryOperations:
 
     def operations(self) -> Operations:
         """Return what the web side is given."""
-        return Operations(self.shares, self.administration, self.sign_in, self.intake, self.health, self.keeping, self.sealing)
+        return Operations(
+            self.shares,
+            self.administration,
+            self.sign_in,
+            self.intake,
+            self.health,
+            self.keeping,
+            self.sealing,
+            MemoryMaintenance(),
+        )
 
 
 def _check_admin(actor: Actor) -> None:
