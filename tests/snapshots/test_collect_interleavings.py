@@ -301,7 +301,6 @@ class Histories(RuleBasedStateMachine):
 
     folder: Path
     numbers = itertools.count()
-    removed: list[int]
 
     @initialize()
     def open(self) -> None:
@@ -362,9 +361,10 @@ class Histories(RuleBasedStateMachine):
         self.world.rig.test_clock.pass_(days * DAY)
 
     @precondition(lambda self: self.world.steps is None)
-    @rule()
-    def begin_and_mark(self) -> None:
+    @rule(days=st.integers(0, 4))
+    def begin_and_mark(self, days: int) -> None:
         world = self.world
+        world.rig.test_clock.pass_(days * DAY)
         world.rounds.append(world.rig.begin())
         self.all_rounds.append(world.rounds[-1])
         mark(world)
@@ -373,7 +373,7 @@ class Histories(RuleBasedStateMachine):
     @rule(times=st.integers(1, 4))
     def whole_runs(self, times: int) -> None:
         for _ in range(times):
-            self.begin_and_mark()
+            self.begin_and_mark(4)
             batches(self.world)
 
     @rule()
@@ -398,7 +398,6 @@ class Histories(RuleBasedStateMachine):
             for sequence, model in self.models.items():
                 shown = {path: row[2] for path, row in listing(rig.reader.view(sequence)).items() if path}
                 assert shown == model
-            self.removed.append(sum(round_.report.removed_chunks for round_ in self.all_rounds))
             rig.close()
 
 
@@ -406,13 +405,43 @@ class Histories(RuleBasedStateMachine):
 def test_random_histories_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     monkeypatch.setattr(packs_module, "PACK_BYTES", 150_000)
     monkeypatch.setattr(garbage_db, "BATCH", 1)
-    removed: list[int] = []
-    machine = type("Here", (Histories,), {"folder": tmp_path, "removed": removed})
+    machine = type("Here", (Histories,), {"folder": tmp_path})
     run_state_machine_as_test(
         machine,
         settings=settings(max_examples=80, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)),
     )
-    assert sum(count > 0 for count in removed) > 10, "the histories must really remove something"
+
+
+def test_seeded_histories_remove_much_and_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same steps, chosen so that most histories come to remove, repack and empty the trash."""
+    monkeypatch.setattr(packs_module, "PACK_BYTES", 150_000)
+    monkeypatch.setattr(garbage_db, "BATCH", 1)
+    reports = []
+    for seed in range(40):
+        chance = random.Random(seed)
+        machine = type("Here", (Histories,), {"folder": tmp_path})()
+        machine.open()
+        steps: list[tuple[int, Callable[[], object]]] = [
+            (3, lambda m=machine, c=chance: m.put(c.randrange(4))),
+            (3, lambda m=machine, c=chance: m.name(c.randrange(4), c.choice([b"a", b"b"]))),
+            (2, lambda m=machine, c=chance: m.write(c.choice([b"a", b"b"]), c.randrange(15_000))),
+            (2, lambda m=machine, c=chance: m.unlink(c.choice([b"a", b"b"]))),
+            (2, machine.fold),
+            (1, machine.snapshot),
+            (1, machine.restart),
+            (1, lambda m=machine, c=chance: m.time_passes(c.randint(1, 5))),
+            (3, lambda m=machine, c=chance: m.world.steps is None and m.begin_and_mark(c.randint(0, 4))),
+            (6, machine.one_batch),
+            (2, machine.all_batches),
+            (2, lambda m=machine, c=chance: m.world.steps is None and m.whole_runs(c.randint(1, 3))),
+        ]
+        for _ in range(40):
+            chance.choices([step for _, step in steps], [weight for weight, _ in steps])[0]()
+            machine.everything_named_is_readable()
+        machine.teardown()
+        reports += [round_.report for round_ in machine.all_rounds]
+    assert sum(report.removed_chunks for report in reports) > 100
+    assert sum(report.moved_chunks for report in reports) > 10 and sum(report.cleared_packs for report in reports) > 20
 
 
 def test_a_mark_begins_only_when_all_that_were_checking_references_have_left(tmp_path: Path) -> None:
