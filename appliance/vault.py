@@ -56,7 +56,7 @@ class Vault:
         self._chance, self._files = chance, files
         self._lock = threading.Lock()
         self._open: dict[str, OpenShare] = {}
-        self.store = ChunkStore(root.packs, root.db / "index.db", root.store_id, files)
+        self.store = ChunkStore(root.packs, root.db / "index.db", root.store_id, files, clock)
 
     def names(self) -> list[str]:
         """Return all shares as `BRANCH/SHARE`, sorted; damaged ones too."""
