@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 
+from appliance.maintenance_desk import store_metrics
 from appliance.share_worker import ShareWorker
 from appliance.vault import Vault
 
@@ -36,6 +37,7 @@ class HealthDesk:
         chunks, packs = self._vault.store.counts()
         yield "stagekeeper_chunks", "Chunks in the store", {}, chunks
         yield "stagekeeper_packs", "Packs in the store", {}, packs
+        yield from store_metrics(self._vault.store)
         for share in self._vault.opened():
             labels = {"share": share.name}
             durable, folded = share.journal.durable.sequence, share.fold.sequence

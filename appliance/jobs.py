@@ -14,7 +14,7 @@ from appliance.schedules_db import ScheduleRow
 from appliance.settings import Settings
 from appliance.share_desk import SnapshotDeferred
 from core.errors import Damaged, StagekeeperError, TryLater
-from web.operations import Actor, Keeping, Progress, Shares
+from web.operations import Actor, Keeping, Maintenance, Progress, Shares
 from web.streams import close
 
 
@@ -24,6 +24,10 @@ class JobInterrupted(TryLater):
 
 class JobIncomplete(TryLater):
     """Some of what a run was to do failed; the message says what."""
+
+
+class StoreDamaged(Damaged):
+    """A scrub found what is not as it was written."""
 
 
 class ExportNotVerified(Damaged):
@@ -89,4 +93,26 @@ def export_snapshots(place: ExportPlace, schedule: ScheduleRow, stopping: Callab
     answer: dict[str, Any] = msgspec.to_builtins(report)
     if not answer.get("verified"):
         raise ExportNotVerified("what was read back is not what was written", remedy="export to other cartridges")
+    return answer
+
+
+def scrub_store(maintenance: Maintenance, schedule: ScheduleRow, stopping: Callable[[], bool]) -> dict[str, Any]:
+    """Read what is due of the store and return the report; raise when anything is damaged."""
+    steps = maintenance.scrub(schedule_actor(schedule.name), False)
+    report: Any = None
+    try:
+        for report in steps:
+            if isinstance(report, Progress) and stopping():
+                raise JobInterrupted(
+                    "the appliance was stopped during the scrub", remedy="it goes on where it was at the next run"
+                )
+    finally:
+        close(steps)
+    answer: dict[str, Any] = msgspec.to_builtins(report)
+    if answer["damaged_chunks"] or answer["findings"]:
+        told = "; ".join(answer["findings"][:3])
+        raise StoreDamaged(
+            f"{answer['damaged_chunks']} chunks are damaged, {len(answer['hits'])} files are hit: {told}",
+            remedy="see `stagekeeper scrub`, and the runbook: damaged pack",
+        )
     return answer

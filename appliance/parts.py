@@ -10,6 +10,7 @@ from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
 from appliance.journal_desk import JournalDesk
 from appliance.keeping_desk import KeepingDesk
+from appliance.maintenance_desk import MaintenanceDesk
 from appliance.rights import Action
 from appliance.schedules import Schedules
 from appliance.seal_desk import SealDesk
@@ -57,4 +58,5 @@ def make_parts(plumbing: Plumbing) -> Parts:
     keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit, Schedules(plumbing.database, plumbing.clock))
     sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
     journals = JournalDesk(vault, plumbing.rights)
-    return Parts(desk, intake, health, keeping, sealing, journals, exporter, backups, start, close)
+    maintenance = MaintenanceDesk(vault, plumbing.rights, plumbing.audit, plumbing.chance, backups.roots)
+    return Parts(desk, intake, health, keeping, sealing, journals, maintenance, exporter, backups, start, close)

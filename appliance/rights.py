@@ -26,6 +26,7 @@ class Action(Enum):
     KEEP = "label, hold, release or delete snapshots"
     PRUNE = "prune snapshots"
     VERIFY = "verify what is stored"
+    COLLECT = "free what nothing names any more"
     CHANGE_POLICY = "change policies"
     RESTORE = "restore into a directory of the appliance"
     EXPORT = "export snapshots"
@@ -60,6 +61,7 @@ _BY_ROLE: dict[str, frozenset[Action]] = {
         Action.KEEP,
         Action.PRUNE,
         Action.VERIFY,
+        Action.COLLECT,
         Action.RESTORE,
         Action.EXPORT,
         Action.CHANGE_SCHEDULES,

@@ -47,8 +47,8 @@ class ScheduleRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     cron: str
-    action: Literal["snapshot", "export", "prune"]
-    shares: list[str]
+    action: Literal["snapshot", "export", "prune", "scrub"]
+    shares: list[str] = []
     tz: str = "UTC"
     to: str = ""
     kind: Literal["full", "differential", "incremental"] = "full"
@@ -79,7 +79,7 @@ def parse_request(request: dict[str, Any], now_ns: int) -> ScheduleRow:
     except msgspec.ValidationError as error:
         raise ScheduleUnreadable(f"not a schedule: {error}", remedy="see `stagekeeper schedule add --help`") from error
     check_name("schedule", asked.name)
-    if not asked.shares:
+    if not asked.shares and asked.action != "scrub":  # which reads the whole store, whatever is named
         raise ScheduleUnreadable("no share is named", remedy="name at least one share")
     shares = [check_share(share) for share in dict.fromkeys(asked.shares)]
     if (asked.action == "export") != bool(asked.to):

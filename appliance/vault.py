@@ -60,7 +60,7 @@ class Vault:
         self._lock = threading.Lock()
         self._open: dict[str, OpenShare] = {}
         self._replays = Replays()
-        self.store = ChunkStore(root.packs, root.db / "index.db", root.store_id, files)
+        self.store = ChunkStore(root.packs, root.db / "index.db", root.store_id, files, clock)
 
     def names(self) -> list[str]:
         """Return all shares as `BRANCH/SHARE`, sorted; damaged ones too."""

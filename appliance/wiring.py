@@ -24,7 +24,7 @@ from appliance.certificates import CERTIFICATE_FILE, KEY_FILE, fingerprint
 from appliance.credentials import Chance
 from appliance.enrolment import EnrolmentDesk
 from appliance.exports import Exporter
-from appliance.jobs import ExportPlace, export_snapshots, prune_shares, schedule_actor, take_snapshots
+from appliance.jobs import ExportPlace, export_snapshots, prune_shares, schedule_actor, scrub_store, take_snapshots
 from appliance.rights import Rights
 from appliance.root import Root, check_owner, open_root
 from appliance.root_lock import RootLock
@@ -37,7 +37,7 @@ from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer
 from core.errors import Damaged
 from web.app import create_app
-from web.operations import Health, Intake, Journals, Keeping, Operations, Sealing, Shares
+from web.operations import Health, Intake, Journals, Keeping, Maintenance, Operations, Sealing, Shares
 from web.settings import WebSettings
 
 
@@ -85,6 +85,7 @@ class Parts:
     keeping: Keeping
     sealing: Sealing
     journals: Journals
+    maintenance: Maintenance
     exporter: Exporter
     backups: BackupDesk
     start: Callable[[], None] = lambda: None
@@ -166,6 +167,8 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
             return take_snapshots(parts.shares, row)
         if row.action == "prune":
             return prune_shares(parts.keeping, row)
+        if row.action == "scrub":
+            return scrub_store(parts.maintenance, row, stopping)
         return export_snapshots(place, row, stopping)
 
     scheduler = Scheduler(schedules, run, plumbing.branches.flush)
@@ -186,7 +189,9 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
         )
     )
     sign_in = SignInDesk(plumbing.database, plumbing.audit, plumbing.clock, plumbing.chance)
-    desks = (parts.intake, parts.health, parts.keeping, parts.sealing, parts.journals, parts.backups)
+    desks = (
+        parts.intake, parts.health, parts.keeping, parts.sealing, parts.journals, parts.maintenance, parts.backups,
+    )  # fmt: skip
     return Operations(parts.shares, administration, sign_in, *desks), scheduler
 
 

@@ -99,9 +99,12 @@ def is_sound(path: Path) -> bool:
 class ReaderPool:
     """Connections for reading one database; any thread may ask. None stays open across two questions of a reader."""
 
-    def __init__(self, path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "FULL", cache_kib: int = 1024) -> None:
+    def __init__(
+        self, path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "FULL", cache_kib: int = 1024, read_only: bool = False
+    ) -> None:
         """Name the database; connections are opened when they are needed."""
         self._path: Path = path
+        self._read_only = read_only
         self._synchronous: Literal["NORMAL", "FULL"] = synchronous
         self._cache_kib = cache_kib
         self._idle: deque[Connection] = deque()
@@ -111,7 +114,9 @@ class ReaderPool:
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = open_database(self._path, synchronous=self._synchronous, cache_kib=self._cache_kib).conn
+            connection = open_database(
+                self._path, synchronous=self._synchronous, cache_kib=self._cache_kib, read_only=self._read_only
+            ).conn
         try:
             return list(connection.execute(statement, parameters).fetchall())
         finally:

@@ -8,71 +8,78 @@ address: wrong bytes are never given out.
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
+from core.clock import Clock, SystemClock
 from core.digest import ZERO_DIGEST, Digest
 from core.durable import OS_FILES, FileLayer
-from core.errors import Damaged
-from snapshots.delta import Base, pack_deltas, unpack_delta
+from core.errors import StagekeeperError
+from snapshots import damage_db
+from snapshots.chunk_reader import ChunkLost, ChunkReader
+from snapshots.delta import Base, pack_deltas
+from snapshots.gate import Gate
 from snapshots.index_db import ChunkIndex
-from snapshots.pack_format import Location, PackDamaged, StoredChunk, TrailerEntry, domain_key, whole
+from snapshots.node_spans import DATA_LEVEL, NodeSpan, NodeSpans
+from snapshots.pack_format import Location, StoredChunk, TrailerEntry, domain_key, whole
 from snapshots.packs import PackDirectory
+from snapshots.presence import Presence
+from snapshots.touched import Touched
 from staging.changes import MAX_SIZE
-from staging.chunk_format import ChunkDamaged, ChunkKind, PackedChunk, address_of, checked_bytes, unpack_chunk
+from staging.chunk_format import ChunkDamaged, ChunkKind, PackedChunk, checked_bytes
 from staging.chunking import MIN_CHUNK_BYTES
 from staging.receiver import ChunkMissing, Key
 from staging.recipe_format import RecipeDamaged, decode_node
 
-
-class ChunkLost(Damaged):
-    """A chunk that something names is not in the store, or its bytes are wrong."""
-
-    def __init__(self, message: str, digest: Digest) -> None:
-        super().__init__(message, remedy="restore the pack from a copy, or let the branch send the file again")
-        self.digest = digest
-
-
-NodeSpan = tuple[int, int, int]
-"""(level, bytes below, pieces below) of a recipe node; a data chunk stands one level below the lowest."""
-
-DATA_LEVEL = -1
 FREE_PIECES = 2**16  # so many pieces may stand below a node whatever their length
 LEAST_AVERAGE_BYTES = MIN_CHUNK_BYTES // 2  # of more pieces; what the cutter makes is longer, bytes one by one are a bomb
-_REMEMBERED_SPANS = 50_000  # about 6 MB
 
 
-class NodeSpans:
-    """How much stands below stored recipe nodes, remembered. Any thread may ask."""
+@dataclass(frozen=True, slots=True)
+class StoreParts:
+    """What collect and scrub work on. Packs and index are changed under the lock only."""
 
-    def __init__(self, fetch_node: Callable[[Digest], bytes | memoryview]) -> None:
-        self._fetch_node = fetch_node
-        self._known: dict[Digest, NodeSpan] = {}
-
-    def of(self, digest: Digest) -> NodeSpan:
-        """Return a node's span; raise `ChunkLost`, or `RecipeDamaged` for a chunk that is no node."""
-        found = self._known.get(digest)
-        if found is None:
-            level, pieces = decode_node(self._fetch_node(digest))
-            below = {piece.digest: self.of(piece.digest)[2] for piece in pieces} if level else {}
-            found = (level, sum(piece.length for piece in pieces), sum(below.get(piece.digest, 1) for piece in pieces))
-            if len(self._known) >= _REMEMBERED_SPANS:
-                self._known.clear()
-            self._known[digest] = found
-        return found
+    lock: threading.Lock
+    index: ChunkIndex
+    packs: PackDirectory
+    reader: ChunkReader
+    presence: Presence
+    touched: Touched
+    gate: Gate
+    clock: Clock
+    lost: set[Digest]
 
 
 class ChunkStore:
     """One store, open. Any thread may call."""
 
-    def __init__(self, packs: Path, index: Path, store_id: bytes, files: FileLayer = OS_FILES) -> None:
+    def __init__(
+        self, packs: Path, index: Path, store_id: bytes, files: FileLayer = OS_FILES, clock: Clock | None = None
+    ) -> None:
         """Open or make the store and index what a crash left unindexed."""
+        self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._packs = PackDirectory(packs, store_id, files)
-        self._index = ChunkIndex(index)
-        self._spans = NodeSpans(self.node)
-        self._lost: set[Digest] = set()
+        self._index = ChunkIndex(index, self._clock.now_ns())
+        self._reader = ChunkReader(self._index, self._packs, self._found_damaged)
+        self._lost = damage_db.damaged(self._index)
+        self._touched = Touched(self._clock)
+        self._presence = Presence(self._index, self._lost, self._touched, self._reader.node)
+        self._gate = Gate()
+        self._spans = NodeSpans(self._reader.node)
+        self.read, self.node, self.data = self._reader.read, self._reader.node, self._reader.data
+        self.readable_data = self._reader.readable_data
         self._recover()
+
+    @property
+    def parts(self) -> StoreParts:
+        """Return what collect and scrub work on."""
+        return StoreParts(
+            self._lock, self._index, self._packs, self._reader, self._presence,
+            self._touched, self._gate, self._clock, self._lost,
+        )  # fmt: skip
 
     @property
     def dropped_bytes(self) -> int:
@@ -80,14 +87,23 @@ class ChunkStore:
         return self._packs.dropped_bytes
 
     def missing(self, domain: str, keys: Iterable[Key]) -> list[Key]:
-        """Return those keys that the domain does not hold or that are not stored; a foreign chunk looks like an unknown one."""
+        """Return those keys that the domain does not hold or that are not stored; a foreign chunk looks like an unknown one.
+
+        What is condemned counts as not stored, and so does a recipe node with anything below it that is not.
+        """
         asked = list(dict.fromkeys(keys))
-        held: set[Key] = set()
-        for kind in ChunkKind:
-            digests = [digest for asked_kind, digest in asked if asked_kind is kind]
-            held.update((kind, digest) for digest in self._index.held(domain_key(domain), kind, digests))
-        present = self._sound({digest for _, digest in held})
-        return [key for key in asked if key not in held or key[1] not in present]
+        with self._gate.entered():
+            held: set[Key] = set()
+            for kind in ChunkKind:
+                digests = [digest for asked_kind, digest in asked if asked_kind is kind]
+                held.update((kind, digest) for digest in self._index.held(domain_key(domain), kind, digests))
+            sound = self._presence.sound({digest for _, digest in held})
+            whole_nodes = self._presence.whole(digest for kind, digest in held if kind is ChunkKind.NODE and digest in sound)
+        return [
+            (kind, digest)
+            for kind, digest in asked
+            if (kind, digest) not in held or digest not in sound or (kind is ChunkKind.NODE and digest not in whole_nodes)
+        ]
 
     def put(self, domain: str, chunks: Iterable[PackedChunk]) -> None:
         """Check chunks against their addresses and keep them; durable on return.
@@ -96,14 +112,18 @@ class ChunkStore:
         Raises `ChunkDamaged` for wrong bytes and `ChunkMissing` for a node that names what was not put.
         """
         key = domain_key(domain)
-        checked = {(chunk.kind, chunk.digest): chunk for chunk in self._checked(key, chunks)}
-        if checked:
-            self._keep(key, checked)
+        with self._gate.entered():
+            remember = self._presence.whole_put()
+            checked = {(chunk.kind, chunk.digest): chunk for chunk in self._checked(key, chunks)}
+            if checked:
+                self._keep(key, checked)
+                remember(digest for kind, digest in checked if kind is ChunkKind.NODE)
 
     def put_own(self, domain: str, chunks: list[PackedChunk]) -> None:
         """Keep chunks that this process cut and addressed itself; durable on return."""
         if chunks:
-            self._keep(domain_key(domain), {(chunk.kind, chunk.digest): chunk for chunk in chunks})
+            with self._gate.entered():
+                self._keep(domain_key(domain), {(chunk.kind, chunk.digest): chunk for chunk in chunks})
 
     def sizes(self, keys: Iterable[Key]) -> dict[Key, int]:
         """Return the length of each data chunk, or of everything below a recipe node; raise `ChunkLost`."""
@@ -123,71 +143,13 @@ class ChunkStore:
         """Return the chunks of the appliance's own that a domain holds, found again from the packs when all else is lost."""
         return self._index.all_held(domain_key(domain), ChunkKind.SEAL)
 
-    @contextlib.contextmanager
-    def gate(self) -> Iterator[None]:
-        """Hold removal off while references are checked and journaled (nothing is removed in this release)."""
-        yield
-
-    def read(self, kind: ChunkKind, digest: Digest) -> bytes | memoryview:
-        """Return a chunk's checked bytes; raise `ChunkLost`."""
-        return self._read(kind, digest, {})
-
-    def readable_data(self, digests: Iterable[Digest]) -> dict[Digest, bytes | memoryview]:
-        """Return the checked bytes of those data chunks that can be read, which are read in the order of the packs."""
-        found: dict[Digest, bytes | memoryview] = {}
-        asked = self._index.locations(set(digests))
-        bases = {location.base for location in asked.values() if location.base is not None}
-        located = asked | self._index.locations(bases - asked.keys())
-        for digest, location in sorted(asked.items(), key=lambda item: (item[1].pack, item[1].offset)):
-            with contextlib.suppress(ChunkLost):
-                found[digest] = self._read_at(location, ChunkKind.DATA, digest, located)
-        return found
-
-    def node(self, digest: Digest) -> bytes | memoryview:
-        """Return a recipe node's checked bytes; raise `ChunkLost`."""
-        return self.read(ChunkKind.NODE, digest)
-
-    def data(self, digest: Digest) -> bytes | memoryview:
-        """Return a data chunk's checked bytes; raise `ChunkLost`."""
-        return self.read(ChunkKind.DATA, digest)
+    def gate(self) -> AbstractContextManager[None]:
+        """Be inside while references are checked and written down: a mark begins only when all that were inside have left."""
+        return self._gate.entered()
 
     def counts(self) -> tuple[int, int]:
         """Return (chunks, packs)."""
         return self._index.counts()
-
-    def _read(self, kind: ChunkKind, digest: Digest, located: dict[Digest, Location]) -> bytes | memoryview:
-        location = located.get(digest) or self._index.locations((digest,)).get(digest)
-        if location is None:
-            raise ChunkLost(f"chunk {digest.hex()} is not in the store", digest)
-        return self._read_at(location, kind, digest, located)
-
-    def _read_at(
-        self, location: Location, kind: ChunkKind, digest: Digest, located: dict[Digest, Location]
-    ) -> bytes | memoryview:
-        """Return the checked bytes of the record at a location; `located` spares looking its base up."""
-        base = self._read_base(location.base, kind, digest, located) if location.base is not None else None
-        try:
-            chunk = self._packs.read(location).chunk
-            if (chunk.digest, chunk.kind, chunk.base) != (digest, kind, location.base):
-                raise PackDamaged(f"another chunk stands there than {digest.hex()}")
-            if base is not None:
-                data: bytes | memoryview = unpack_delta(chunk, base)
-            else:
-                data = unpack_chunk(chunk.form, chunk.size, chunk.packed)
-            if address_of(kind, data) != digest:
-                raise PackDamaged("its bytes do not have its digest")
-            return data
-        except (ChunkDamaged, Damaged) as error:
-            self._lost.add(digest)  # from now on `missing` asks for it, and what comes takes the place of the bad record
-            raise ChunkLost(
-                f"chunk {digest.hex()} in pack {location.pack} at {location.offset}: {error.message}", digest
-            ) from error
-
-    def _read_base(self, base: Digest, kind: ChunkKind, digest: Digest, located: dict[Digest, Location]) -> bytes | memoryview:
-        try:
-            return self._read(kind, base, located)
-        except ChunkLost as error:
-            raise ChunkLost(f"chunk {digest.hex()} is a delta on another: {error.message}", digest) from error
 
     def truncate_logs(self) -> None:
         """Write the index's WAL back and cut it."""
@@ -218,7 +180,10 @@ class ChunkStore:
         named = {(piece.digest, piece.length) for piece in pieces if level or not piece.is_hole}
         elsewhere = list({child for child, _ in named if child not in earlier})
         child_kind = ChunkKind.NODE if level else ChunkKind.DATA
-        stored = self._sound(self._index.held(key, child_kind, elsewhere))
+        stored = self._presence.sound(self._index.held(key, child_kind, elsewhere))
+        if level:
+            whole_ones = self._presence.whole(stored)
+            stored = {child: location for child, location in stored.items() if child in whole_ones}
         absent = [child for child in elsewhere if child not in stored]
         if absent:
             raise ChunkMissing(
@@ -241,23 +206,48 @@ class ChunkStore:
 
     def _keep(self, key: bytes, chunks: dict[Key, PackedChunk]) -> None:
         deltas = self._deltas(key, chunks)
+        asked = {digest for _, digest in chunks}
         with self._lock:
-            stored = self._index.locations({digest for _, digest in chunks})
-            new = [chunk for (_, digest), chunk in chunks.items() if not self._is_sound(digest, stored.get(digest))]
+            self._touched.add(asked)
+            bases = {delta.base for delta in deltas.values() if delta.base is not None}
+            located = self._located_with_bases(asked | bases)
+            self._touched.add(located)
+            stored = {digest: located[digest] for digest in asked & located.keys()}
+            new = [chunk for (_, digest), chunk in chunks.items() if not self._is_kept(digest, located)]
             entries: list[TrailerEntry] = []
             if new:
                 whole_ones = stored.keys() | self._index.delta_bytes(deltas)  # heals, or is a base: stored whole
-                entries = self._packs.append([self._form(chunk, deltas, whole_ones) for chunk in new], key)
+                forms = [self._form(chunk, deltas, whole_ones, located) for chunk in new]
+                entries = self._packs.append(forms, key)
                 self._packs.sync()
             healed = {entry.digest for entry in entries} & stored.keys()
-            self._index.add(entries, [(key, kind, digest) for kind, digest in chunks], _ends(entries), healed)
+            back = self._index.condemned(
+                asked | _bases_of(located, stored) | {e.location.base for e in entries if e.location.base}
+            )
+            held = [(key, kind, digest) for kind, digest in chunks]
+            self._index.add(entries, held, _ends(entries), self._clock.now_ns(), healed=healed, resurrected=back)
             self._lost -= healed
 
-    def _form(self, chunk: PackedChunk, deltas: dict[Digest, StoredChunk], whole_ones: set[Digest]) -> StoredChunk:
+    def _located_with_bases(self, digests: set[Digest]) -> dict[Digest, Location]:
+        located = self._index.locations(digests)
+        return located | self._index.locations(_bases_of(located, located) - located.keys())
+
+    def _is_kept(self, digest: Digest, located: dict[Digest, Location]) -> bool:
+        """Tell whether a chunk's own record will do, be it condemned or not: it comes back with its base."""
+        location = located.get(digest)
+        if location is None or digest in self._lost:
+            return False
+        return location.base is None or (location.base in located and location.base not in self._lost)
+
+    def _form(
+        self, chunk: PackedChunk, deltas: dict[Digest, StoredChunk], whole_ones: set[Digest], located: dict[Digest, Location]
+    ) -> StoredChunk:
+        """Return a chunk as a delta when its base still stands there, whole."""
         delta = deltas.get(chunk.digest)
-        if delta is None or chunk.digest in whole_ones or delta.base in self._lost:
+        if delta is None or delta.base is None or chunk.digest in whole_ones or delta.base in self._lost:
             return whole(chunk)
-        return delta
+        base = located.get(delta.base)
+        return delta if base is not None and base.base is None else whole(chunk)
 
     def _deltas(self, key: bytes, chunks: dict[Key, PackedChunk]) -> dict[Digest, StoredChunk]:
         """Return those of the chunks that are much smaller as deltas on what the domain holds in their place."""
@@ -265,7 +255,7 @@ class ChunkStore:
         for kind in ChunkKind:
             wanted = [chunk for chunk in chunks.values() if chunk.kind is kind and chunk.replaces != ZERO_DIGEST]
             if wanted:
-                stored = self._sound(chunk.digest for chunk in wanted)
+                stored = self._presence.sound(chunk.digest for chunk in wanted)
                 new = [chunk for chunk in wanted if chunk.digest not in stored]
                 bases = self._bases(self._index.held(key, kind, {chunk.replaces for chunk in new}))
                 found |= pack_deltas(new, bases, functools.partial(self._base_or_none, kind))
@@ -273,9 +263,9 @@ class ChunkStore:
 
     def _bases(self, replaced: set[Digest]) -> dict[Digest, Base]:
         """Return for replaced chunks what may be their successors' base: they themselves, or what they are deltas on."""
-        located = self._sound(replaced)
+        located = self._presence.sound(replaced)
         bases = {location.base or digest for digest, location in located.items()}
-        whole_ones = located | self._sound(bases - located.keys())
+        whole_ones = located | self._presence.sound(bases - located.keys())
         taken = self._index.delta_bytes(bases)
         known = {digest: Base(digest, whole_ones[digest].stored_bytes, taken.get(digest, 0)) for digest in bases}
         return {digest: known[location.base or digest] for digest, location in located.items()}
@@ -286,13 +276,11 @@ class ChunkStore:
         except ChunkLost:
             return None
 
-    def _sound(self, digests: Iterable[Digest]) -> dict[Digest, Location]:
-        """Return where those of the digests stand that are stored and not known to be damaged."""
-        located = self._index.locations(set(digests))
-        return {digest: location for digest, location in located.items() if self._is_sound(digest, location)}
-
-    def _is_sound(self, digest: Digest, location: Location | None) -> bool:
-        return location is not None and digest not in self._lost and location.base not in self._lost
+    def _found_damaged(self, digest: Digest) -> None:
+        """Note a record that turned out to be wrong, so that the branch is asked for the chunk; also after a restart."""
+        self._lost.add(digest)
+        with contextlib.suppress(StagekeeperError), self._lock:  # the disk may be full: then scrub finds it again
+            damage_db.add_damaged(self._index, [digest], self._clock.now_ns())
 
     def _recover(self) -> None:
         """Index what stands behind the last commit: in the newest pack that the index knows, and in those after it."""
@@ -305,7 +293,11 @@ class ChunkStore:
             entries = self._packs.entries_from(number, indexed.get(number, 0))
             if entries:
                 held = [(entry.domain, entry.kind, entry.digest) for entry in entries]
-                self._index.add_found(entries, held, _ends(entries))
+                self._index.add_found(entries, held, _ends(entries), self._clock.now_ns())
+
+
+def _bases_of(located: dict[Digest, Location], digests: Iterable[Digest]) -> set[Digest]:
+    return {base for digest in digests if (base := located[digest].base) is not None}
 
 
 def _ends(entries: list[TrailerEntry]) -> dict[int, int]:

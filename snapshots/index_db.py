@@ -1,20 +1,21 @@
 """The chunk index: where each chunk stands, and which dedup domain holds it. It can be rebuilt from the packs.
 
 `synchronous=NORMAL` is enough: a commit lost in a power cut leaves `pack.indexed_bytes` behind too, and what stands behind
-that mark is scanned again at open.
+that mark is scanned again at open. Only removing files needs more (`make_durable`).
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from sqlite_utils import Database
 
-from core.database import ReaderPool, migrate, open_database, transaction
+from core.database import Connection, ReaderPool, migrate, open_database, transaction
 from core.digest import DIGEST_BYTES, Digest
 from snapshots.pack_format import Location, TrailerEntry
 
 HELD_PREFIX_BYTES = 8  # of a digest: a chance of 1 in 2^64 that an unknown digest seems held, then `chunk` decides
-_ROWS_A_QUESTION = 500
+ROWS_A_QUESTION = 500
 
 
 def _create(database: Database) -> None:
@@ -32,6 +33,18 @@ def _add_bases(database: Database) -> None:
     database.conn.execute("CREATE INDEX chunk_of_base ON chunk (base) WHERE base IS NOT NULL")
 
 
+def _add_removal(database: Database) -> None:
+    for statement in (
+        "CREATE TABLE condemned (digest BLOB PRIMARY KEY, run INTEGER NOT NULL, since_ns INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE damaged (digest BLOB PRIMARY KEY, found_ns INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE run (number INTEGER PRIMARY KEY, began_ns INTEGER NOT NULL, ended_ns INTEGER, report TEXT)",
+        "ALTER TABLE pack ADD COLUMN appended_ns INTEGER",  # NULL in packs of earlier releases: until the store is opened
+        "ALTER TABLE pack ADD COLUMN verified_ns INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE pack ADD COLUMN verified_bytes INTEGER NOT NULL DEFAULT 0",
+    ):
+        database.conn.execute(statement)
+
+
 Held = tuple[bytes, int, Digest]
 """(domain, kind, digest)"""
 
@@ -41,43 +54,44 @@ def held_key(kind: int, digest: Digest) -> bytes:
     return bytes((kind,)) + digest[:HELD_PREFIX_BYTES]
 
 
-class ChunkIndex:
-    """The index as verbs. Writes come under the store's lock; any thread may read."""
+class ChunkLookup:
+    """The index, read. Any thread may ask."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the index."""
-        self._path = path
-        self._database = open_database(path, synchronous="NORMAL", cache_kib=32_768)
-        migrate(self._database, [_create, _add_bases])
-        self._readers = ReaderPool(path, synchronous="NORMAL", cache_kib=4096)
+    def __init__(self, path: Path, *, read_only: bool = True) -> None:
+        """Name the index; connections are opened when they are needed."""
+        self.path = path
+        self._readers = ReaderPool(path, synchronous="NORMAL", cache_kib=4096, read_only=read_only)
 
     def locations(self, digests: Iterable[Digest]) -> dict[Digest, Location]:
         """Return where each of the digests that are stored stands."""
-        found: dict[Digest, Location] = {}
-        for part in _parts(digests):
-            marks = ",".join("?" * len(part))
-            rows = self._readers.query(
-                f"SELECT digest, pack, offset, stored_bytes, size, base FROM chunk WHERE digest IN ({marks})", part
-            )
-            found.update((Digest(row[0]), Location(*row[1:])) for row in rows)
+        return self._locations("", digests)
+
+    def usable(self, digests: Iterable[Digest]) -> dict[Digest, Location]:
+        """Return where those of the digests stand that are stored and not condemned."""
+        return self._locations(" AND NOT EXISTS (SELECT 1 FROM condemned k WHERE k.digest = chunk.digest)", digests)
+
+    def condemned(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Return those of the digests that are condemned."""
+        found: set[Digest] = set()
+        for part in parts(digests):
+            rows = self.query(f"SELECT digest FROM condemned WHERE digest IN ({marks(part)})", part)
+            found.update(Digest(row[0]) for row in rows)
         return found
 
     def delta_bytes(self, bases: Iterable[Digest]) -> dict[Digest, int]:
         """Return how many bytes the deltas on each of the bases take; a base without any is left out."""
         found: dict[Digest, int] = {}
-        for part in _parts(bases):
-            marks = ",".join("?" * len(part))
-            rows = self._readers.query(f"SELECT base, sum(stored_bytes) FROM chunk WHERE base IN ({marks}) GROUP BY base", part)
+        for part in parts(bases):
+            rows = self.query(f"SELECT base, sum(stored_bytes) FROM chunk WHERE base IN ({marks(part)}) GROUP BY base", part)
             found.update((Digest(base), total) for base, total in rows)
         return found
 
     def held(self, domain: bytes, kind: int, digests: Iterable[Digest]) -> set[Digest]:
         """Return those of the digests that the domain holds as chunks of this kind."""
         found: set[Digest] = set()
-        for part in _parts(digests):
-            marks = ",".join("?" * len(part))
+        for part in parts(digests):
             prefixes = [held_key(kind, digest) for digest in part]
-            rows = self._readers.query(f"SELECT prefix FROM held WHERE domain=? AND prefix IN ({marks})", (domain, *prefixes))
+            rows = self.query(f"SELECT prefix FROM held WHERE domain=? AND prefix IN ({marks(part)})", (domain, *prefixes))
             known = {row[0] for row in rows}
             found.update(digest for digest in part if held_key(kind, digest) in known)
         return found
@@ -85,70 +99,138 @@ class ChunkIndex:
     def all_held(self, domain: bytes, kind: int) -> list[Digest]:
         """Return all chunks of a kind that the domain holds: for the appliance's own domains, which hold few."""
         bounds = (domain, bytes((kind,)), bytes((kind + 1,)))
-        prefixes = self._readers.query("SELECT prefix FROM held WHERE domain=? AND prefix>=? AND prefix<?", bounds)
+        prefixes = self.query("SELECT prefix FROM held WHERE domain=? AND prefix>=? AND prefix<?", bounds)
         found: list[Digest] = []
         for (prefix,) in prefixes:
             low = prefix[1:]
             high = low + b"\xff" * (DIGEST_BYTES - len(low))
-            rows = self._readers.query("SELECT digest FROM chunk WHERE digest BETWEEN ? AND ?", (low, high))
+            rows = self.query("SELECT digest FROM chunk WHERE digest BETWEEN ? AND ?", (low, high))
             found += [Digest(digest) for (digest,) in rows]
         return found
 
-    def add(self, entries: list[TrailerEntry], held: Iterable[Held], indexed: dict[int, int], healed: set[Digest]) -> None:
-        """Insert chunks, who holds what, and how far each pack is indexed.
+    def counts(self) -> tuple[int, int]:
+        """Return (chunks, packs)."""
+        ((chunks, packs),) = self.query("SELECT (SELECT count(*) FROM chunk), (SELECT count(*) FROM pack)")
+        return chunks, packs
+
+    def query(self, statement: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a SELECT, asked by one of the folder's other index modules."""
+        return self._readers.query(statement, parameters)
+
+    def close(self) -> None:
+        """Close the connections; no thread may be reading."""
+        self._readers.close()
+
+    def _locations(self, condition: str, digests: Iterable[Digest]) -> dict[Digest, Location]:
+        found: dict[Digest, Location] = {}
+        for part in parts(digests):
+            rows = self.query(
+                f"SELECT digest, pack, offset, stored_bytes, size, base FROM chunk WHERE digest IN ({marks(part)}){condition}",
+                part,
+            )
+            found.update((Digest(row[0]), Location(*row[1:])) for row in rows)
+        return found
+
+
+class ChunkIndex(ChunkLookup):
+    """The index as verbs. Writes come under the store's lock; any thread may read."""
+
+    def __init__(self, path: Path, now_ns: int) -> None:
+        """Open or make the index; packs whose age was never noted count as written now."""
+        self._database = open_database(path, synchronous="NORMAL", cache_kib=32_768)
+        migrate(self._database, [_create, _add_bases, _add_removal])
+        super().__init__(path, read_only=False)
+        with transaction(self.connection):
+            self.connection.execute("UPDATE pack SET appended_ns=? WHERE appended_ns IS NULL", (now_ns,))
+
+    @property
+    def connection(self) -> Connection:
+        """Return the one connection that writes."""
+        return self._database.conn
+
+    def add(
+        self,
+        entries: list[TrailerEntry],
+        held: Iterable[Held],
+        indexed: dict[int, int],
+        now_ns: int,
+        *,
+        healed: set[Digest] = frozenset(),  # type: ignore[assignment]
+        resurrected: set[Digest] = frozenset(),  # type: ignore[assignment]
+    ) -> None:
+        """Insert chunks, who holds what, and how far each pack is indexed; withdraw condemnations.
 
         The first row of a digest wins, but for those in `healed`, whose record turned out to be damaged.
         """
-        with transaction(self._database.conn):
-            self._database.conn.executemany("DELETE FROM chunk WHERE digest=?", [(digest,) for digest in healed])
-            self._add("INSERT OR IGNORE INTO chunk VALUES (?,?,?,?,?,?)", entries, held, indexed)
+        with transaction(self.connection):
+            for table in ("chunk", "damaged"):
+                self.connection.executemany(f"DELETE FROM {table} WHERE digest=?", [(digest,) for digest in healed])
+            self.connection.executemany("DELETE FROM condemned WHERE digest=?", [(digest,) for digest in resurrected])
+            self._add("INSERT OR IGNORE INTO chunk VALUES (?,?,?,?,?,?)", entries, held, indexed, now_ns)
 
-    def add_found(self, entries: list[TrailerEntry], held: Iterable[Held], indexed: dict[int, int]) -> None:
-        """Insert what was found in packs, in their order. Whole records come before deltas, later before earlier: they healed."""
-        with transaction(self._database.conn):
+    def add_found(self, entries: list[TrailerEntry], held: Iterable[Held], indexed: dict[int, int], now_ns: int) -> None:
+        """Insert what was found in packs, in their order. Whole records come before deltas, later before earlier: they healed.
+
+        Whoever put them was answered, or was to be: they are not condemned.
+        """
+        with transaction(self.connection):
+            self.connection.executemany("DELETE FROM condemned WHERE digest=?", [(entry.digest,) for entry in entries])
             self._add(
                 "INSERT INTO chunk VALUES (?,?,?,?,?,?) ON CONFLICT (digest) DO UPDATE SET pack=excluded.pack,"
                 " offset=excluded.offset, stored_bytes=excluded.stored_bytes, size=excluded.size, base=excluded.base"
                 " WHERE excluded.base IS NULL OR chunk.base IS NOT NULL",
-                entries, held, indexed,
+                entries, held, indexed, now_ns,
             )  # fmt: skip
 
-    def _add(self, insert: str, entries: list[TrailerEntry], held: Iterable[Held], indexed: dict[int, int]) -> None:
-        connection = self._database.conn
-        connection.executemany(insert, [(e.digest, *_columns(e.location)) for e in entries])
-        connection.executemany(
+    def _add(self, insert: str, entries: list[TrailerEntry], held: Iterable[Held], indexed: dict[int, int], now_ns: int) -> None:
+        self.connection.executemany(insert, [(e.digest, *_columns(e.location)) for e in entries])
+        self.connection.executemany(
             "INSERT OR IGNORE INTO held VALUES (?,?)", [(domain, held_key(kind, digest)) for domain, kind, digest in held]
         )
-        connection.executemany(
-            "INSERT INTO pack VALUES (?,?) ON CONFLICT (number) DO UPDATE SET"
-            " indexed_bytes=max(indexed_bytes, excluded.indexed_bytes)",
-            list(indexed.items()),
+        self.extend_packs(indexed, now_ns)
+
+    def extend_packs(self, indexed: dict[int, int], now_ns: int) -> None:
+        """Note within a transaction how far packs are indexed, and that they were appended to now."""
+        self.connection.executemany(
+            "INSERT INTO pack (number, indexed_bytes, appended_ns) VALUES (?,?,?) ON CONFLICT (number) DO UPDATE SET"
+            " indexed_bytes=max(indexed_bytes, excluded.indexed_bytes), appended_ns=max(appended_ns, excluded.appended_ns)",
+            [(number, end, now_ns) for number, end in indexed.items()],
         )
 
     def indexed_bytes(self) -> dict[int, int]:
         """Return how far each pack is indexed."""
-        return dict(self._database.conn.execute("SELECT number, indexed_bytes FROM pack"))
+        return dict(self.connection.execute("SELECT number, indexed_bytes FROM pack"))
 
-    def counts(self) -> tuple[int, int]:
-        """Return (chunks, packs)."""
-        ((chunks, packs),) = self._readers.query("SELECT (SELECT count(*) FROM chunk), (SELECT count(*) FROM pack)")
-        return chunks, packs
+    def make_durable(self) -> None:
+        """Return when every commit so far survives a power cut: called before a file goes that earlier rows name."""
+        self.connection.execute("PRAGMA synchronous=FULL")
+        try:
+            with transaction(self.connection):  # with FULL a commit syncs the log, and with it all that stands before
+                self.connection.execute("UPDATE run SET report=report WHERE number=(SELECT max(number) FROM run)")
+        finally:
+            self.connection.execute("PRAGMA synchronous=NORMAL")
 
     def truncate_log(self) -> None:
         """Write the WAL back and cut it."""
-        self._database.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close all connections."""
-        self._database.conn.close()
-        self._readers.close()
+        self.connection.close()
+        super().close()
 
 
 def _columns(location: Location) -> tuple[int, int, int, int, Digest | None]:
     return location.pack, location.offset, location.stored_bytes, location.size, location.base
 
 
-def _parts(digests: Iterable[Digest]) -> Iterator[list[Digest]]:
+def marks(part: list[Digest]) -> str:
+    """Return the place holders of a list in a question."""
+    return ",".join("?" * len(part))
+
+
+def parts(digests: Iterable[Digest]) -> Iterator[list[Digest]]:
+    """Yield digests in lists that fit one question."""
     every = list(digests)
-    for start in range(0, len(every), _ROWS_A_QUESTION):
-        yield every[start : start + _ROWS_A_QUESTION]
+    for start in range(0, len(every), ROWS_A_QUESTION):
+        yield every[start : start + ROWS_A_QUESTION]

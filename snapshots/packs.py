@@ -1,46 +1,34 @@
-"""The directory of packs: one open pack that grows, sealed ones that never change.
+"""The directory of packs, written: one open pack that grows, sealed ones that never change, and the trash.
 
-Promises: what `sync` returned for survives a power cut; a torn tail of the open pack is cut at open and reported; a read
-gives the record's bytes only when its checksum is right.
+Promises: what `sync` returned for survives a power cut; a torn tail of the open pack is cut at open and reported; a pack
+goes only through the trash, where it stays whole for a time.
 """
 
-import os
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.durable import OS_FILES, AppendFile, FileLayer, make_directories
-from core.framing import HEADER_BYTES, Record, next_record, read_record, read_records, record_parts
+from core.durable import OS_FILES, AppendFile, FileLayer, make_directories, remove_file
+from core.framing import record_parts
 from snapshots import pack_format as fmt
-from snapshots.pack_format import Location, PackDamaged, PackedRecord, StoredChunk, TrailerEntry
+from snapshots.pack_format import Location, StoredChunk, TrailerEntry
+from snapshots.pack_reader import TRASH, PackReader, entry_of
 
 PACK_BYTES = 64 * 1024 * 1024  # a pack is the unit of repacking and of copying to other storage
 MAX_ENTRIES = 500_000  # of tiny chunks: the trailer (92 bytes each) must stay below a record's limit
-_OPEN_READERS = 64
 
 
-class PackDirectory:
-    """All packs of a store. Appends come under the store's lock, reads from any thread."""
+class PackDirectory(PackReader):
+    """All packs of a store, also written. Appends come under the store's lock, reads from any thread."""
 
     def __init__(self, directory: Path, store_id: bytes, files: FileLayer = OS_FILES) -> None:
         """Open the directory; the newest unsealed pack is continued after `recover`."""
-        self._directory, self._store_id, self._files = directory, store_id, files
+        super().__init__(directory, store_id)
+        self._files = files
         self._open: AppendFile | None = None
         self._entries: list[TrailerEntry] = []
-        self._readers: OrderedDict[int, int] = OrderedDict()
-        self._readers_lock = threading.Lock()
         self.dropped_bytes = 0
         make_directories(directory, files)
         self.number = max(self.numbers(), default=0)
-
-    def path(self, number: int) -> Path:
-        """Return the file of a pack."""
-        return self._directory / f"{number % 256:02x}" / f"{number:012x}.skp"
-
-    def numbers(self) -> list[int]:
-        """Return the numbers of all packs."""
-        return sorted(int(path.stem, 16) for path in self._directory.glob("??/*.skp"))
 
     def recover(self, indexed_bytes: int) -> None:
         """Take up the newest pack: cut a torn tail, continue it unless it is sealed, damaged or of an older format.
@@ -51,8 +39,7 @@ class PackDirectory:
         if self.number == 0 or self.is_sealed(self.number):
             return
         file = AppendFile(self.path(self.number), self._files)
-        records, end, version = self._scan(self.number)
-        whole = sum(record.end - record.offset for record in records)
+        entries, end, whole, version = self._scan(self.number)
         if whole < end or end < indexed_bytes or version != fmt.VERSION:
             file.close()
             return
@@ -62,16 +49,8 @@ class PackDirectory:
         if end == 0:
             file.append(self._head(self.number))
         file.sync()
-        self._entries = [_trailer_entry(self.number, record) for record in records if record.type == fmt.CHUNK]
+        self._entries = entries
         self._open = file
-
-    def is_sealed(self, number: int) -> bool:
-        """Tell whether a pack ends with a footer."""
-        path = self.path(number)
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            record = read_record(file, max(size - fmt.FOOTER_RECORD_BYTES, 0))
-        return record is not None and record.type == fmt.FOOTER and record.end == size
 
     def append(self, chunks: list[StoredChunk], domain: bytes) -> list[TrailerEntry]:
         """Append chunk records and return where they stand; not durable before `sync`."""
@@ -95,63 +74,63 @@ class PackDirectory:
         if self._open is not None:
             self._open.sync()
 
-    def read(self, location: Location) -> PackedRecord:
-        """Return the record at a location; raise `PackDamaged` when it is not what the index says."""
-        length = location.record_bytes
-        try:
-            data = self._pread(location, length)
-        except OSError as error:
-            raise PackDamaged(f"pack {location.pack} cannot be read at {location.offset}: {error.strerror}") from error
-        if len(data) < length:
-            raise PackDamaged(f"pack {location.pack} ends before byte {location.offset + length}")
-        return fmt.decode_chunk(memoryview(data)[HEADER_BYTES:])
+    def seal(self) -> None:
+        """Seal the open pack, synced; the next append begins a new one. Nothing happens when none is open."""
+        if self._open is not None and self._entries:
+            self._seal(self._open)
+            self._open = None
 
-    def entries_from(self, number: int, offset: int) -> list[TrailerEntry]:
-        """Return the chunks of a pack whose records begin at `offset` or behind; damaged records are left out."""
-        records, _, version = self._scan(number, offset)
-        found = {record.offset: _trailer_entry(number, record) for record in records if record.type == fmt.CHUNK}
-        for record in records:
-            if record.type == fmt.TRAILER:  # knows also the chunks whose records do not check any more
-                for entry in fmt.decode_trailer(record.payload, number, version):
-                    if entry.location.offset >= offset:
-                        found.setdefault(entry.location.offset, entry)
-        return [found[place] for place in sorted(found)]
+    def is_growing(self, number: int) -> bool:
+        """Tell whether the next record may go into this pack: it is never repacked or removed."""
+        return self._open is not None and number == self.number
+
+    def written_bytes(self, number: int) -> int | None:
+        """Return how much of the growing pack is written whole; None for any other, of which all is."""
+        return self._open.size if self._open is not None and number == self.number else None
+
+    def discard(self, number: int, now_ns: int) -> None:
+        """Move a pack that no index row names any more into the trash; durable on return.
+
+        The newest pack stays: the next one takes its number from it, and no number is ever used twice.
+        """
+        if number >= self.number:
+            return
+        trash = self.directory / TRASH
+        make_directories(trash, self._files)
+        path = self.path(number)
+        self._files.rename(path, trash / f"{number:012x}.{now_ns}")
+        self._files.sync_directory(trash)
+        self._files.sync_directory(path.parent)
+        self.forget(number)
+
+    def empty_trash(self, before_ns: int) -> int:
+        """Remove what came into the trash before an instant, and return how many bytes that frees."""
+        freed = 0
+        for path in sorted((self.directory / TRASH).glob("*.*")):
+            if int(path.suffix[1:]) <= before_ns:
+                freed += path.stat().st_size
+                remove_file(path, self._files)
+        return freed
 
     def close(self) -> None:
         """Close all files; may be called twice."""
         if self._open is not None:
             self._open.close()
-        with self._readers_lock:
-            for descriptor in self._readers.values():
-                os.close(descriptor)
-            self._readers.clear()
+        super().close()
 
-    def _scan(self, number: int, offset: int = 0) -> tuple[list[Record], int, int]:
-        """Return the records from an offset on that check, where the last of them ends, and the pack's version.
-
-        Bad records are stepped over; a pack whose head was not written whole is of the present version.
-        """
-        found: list[Record] = []
-        version = fmt.VERSION
-        with self.path(number).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            head = read_record(file, 0)
-            if head is not None:
-                version = fmt.check_head(head.payload, self._store_id, number)
-            end = offset
-            while end < size:
-                for record in read_records(file, end):
-                    found.append(record)
-                    end = record.end
-                following = next_record(file, end, size)
-                if following is None:
-                    break
-                found.append(following)
-                end = following.end
-        return found, (found[-1].end if found else offset), version
+    def _scan(self, number: int) -> tuple[list[TrailerEntry], int, int, int]:
+        """Return the chunks whose records check, where the last record ends, the bytes of all, and the pack's version."""
+        found: list[TrailerEntry] = []
+        end = whole = 0
+        for record in self.records(number):
+            end = record.end
+            whole += record.end - record.offset
+            if record.type == fmt.CHUNK:
+                found.append(entry_of(number, record))
+        return found, end, whole, self._version_or_present(number)
 
     def _head(self, number: int) -> list[bytes | memoryview]:
-        return record_parts(fmt.HEAD, fmt.encode_head(self._store_id, number))
+        return record_parts(fmt.HEAD, fmt.encode_head(self.store_id, number))
 
     def _room(self) -> AppendFile:
         """Return the open pack; a full one is sealed first. A failure on the way leaves nothing half begun behind."""
@@ -175,22 +154,6 @@ class PackDirectory:
         file.append(record_parts(fmt.FOOTER, fmt.encode_footer(offset, len(self._entries))))
         file.sync()
         file.close()
-
-    def _pread(self, location: Location, length: int) -> bytes:
-        with self._readers_lock:
-            descriptor = self._readers.pop(location.pack, None)
-            if descriptor is None:
-                descriptor = os.open(self.path(location.pack), os.O_RDONLY | os.O_CLOEXEC)
-            self._readers[location.pack] = descriptor
-            if len(self._readers) > _OPEN_READERS:
-                os.close(self._readers.popitem(last=False)[1])
-            return os.pread(descriptor, length, location.offset)
-
-
-def _trailer_entry(number: int, record: Record) -> TrailerEntry:
-    packed = fmt.decode_chunk(record.payload)
-    location = Location(number, record.offset, len(packed.chunk.packed), packed.chunk.size, packed.chunk.base)
-    return TrailerEntry(location, packed.chunk.kind, packed.domain, packed.chunk.digest)
 
 
 def _batches(chunks: list[StoredChunk]) -> Iterator[list[StoredChunk]]:

@@ -73,7 +73,7 @@ class ShareFold:
 
     def fold(self, limit: int = CHANGES_A_TRANSACTION) -> int:
         """Fold what is durable, up to about `limit` changes, in one transaction; return how many changes were taken."""
-        with self._lock:
+        with self._lock, self._store.gate():
             before = self._at
             records = _bounded(self._journal.read(self._cursor), limit)
             first = next(records, None)

@@ -196,6 +196,13 @@ class Journal:
         """Return the bytes that the journal's segments hold."""
         return sum(path.stat().st_size for path in self._directory.glob("*.skj"))
 
+    def extents(self) -> list[tuple[Path, int]]:
+        """Return each segment with the bytes in it that are written whole, synced or not: for reading beside the journal."""
+        with self._lock:
+            last, size = self._file.path, self._file.size
+        before = [path for path in sorted(self._directory.glob("*.skj")) if path < last]
+        return [*((path, path.stat().st_size) for path in before), (last, size)]
+
     def close(self) -> None:
         """Close the segment; may be called twice."""
         self._file.close()

@@ -39,7 +39,7 @@ class ShareRig:
         self._open()
 
     def _open(self) -> None:
-        self.store = ChunkStore(self.folder / "packs", self.folder / "index.db", STORE_ID, self.files)
+        self.store = ChunkStore(self.folder / "packs", self.folder / "index.db", STORE_ID, self.files, self.clock)
         self.journal = Journal(self.folder / "journal", SHARE_ID, self.clock, self.files)
         if not (self.folder / "share.db").exists():
             rebuild_catalogue(self.folder / "share.db", self.journal, self.store, files=self.files)

@@ -11,6 +11,7 @@
     GET    branches · users · schedules · schedules/NAME/next?count=
     POST   branches {name} · branches/B/revoke
     POST   users {name, role, password, grants} · users/NAME/password {password} | disable | enable | tokens {scope}
+    POST   collect · scrub {all} (lines)
     POST   exports {sources, to, kind} (lines) · exports/stream {sources} (tar)
     GET    backups    POST   backups (lines) · recovery-key
     POST   schedules {…} · schedules/NAME/run | enable | disable    DELETE schedules/NAME
@@ -28,6 +29,7 @@ from web.api_backups import BackupApi
 from web.api_exports import ExportApi
 from web.api_journal import JournalApi
 from web.api_keeping import KeepingApi
+from web.api_maintenance import MaintenanceApi
 from web.api_seals import SealApi
 from web.api_shares import ShareApi
 from web.authentication import csrf_token, current_actor, current_identity
@@ -85,6 +87,7 @@ def add_api(app: Flask, operations: Operations, settings: WebSettings) -> None:
     app.register_blueprint(SealApi(operations.sealing).blueprint())
     app.register_blueprint(JournalApi(operations.journals, settings).blueprint())
     app.register_blueprint(BackupApi(operations.backups).blueprint())
+    app.register_blueprint(MaintenanceApi(operations.maintenance).blueprint())
     app.register_blueprint(AccountApi(operations.administration).blueprint())
     app.register_blueprint(ExportApi(operations.administration).blueprint())
     app.register_blueprint(AuditApi(operations, settings).blueprint())

@@ -297,6 +297,50 @@ class Backups(Protocol):
     def new_recovery_key(self, actor: Actor) -> NewRecoveryKey: ...
 
 
+class CollectReport(Struct, frozen=True):
+    run: int
+    chunks: int
+    named: int
+    condemned: int
+    resurrected: int
+    removed_chunks: int
+    removed_bytes: int
+    moved_chunks: int
+    moved_bytes: int
+    cleared_packs: int
+    freed_bytes: int
+    damaged: list[str]
+
+
+class FileHit(Struct, frozen=True):
+    share: str
+    path: str
+    snapshots: list[int]
+    live: bool
+
+
+class ScrubReport(Struct, frozen=True):
+    packs: int
+    bytes: int
+    chunks: int
+    findings: list[str]
+    healed_chunks: int
+    damaged_chunks: int
+    hits: list[FileHit]  # files that cannot be read whole
+    hits_left_off: bool
+    verified_since: str
+
+
+class Maintenance(Protocol):
+    """The store as a whole. Audited; closing an iterator ends the work between two steps."""
+
+    def collect(self, actor: Actor) -> Iterator[Progress | CollectReport]:
+        """Free what nothing names; the last value is the report."""
+
+    def scrub(self, actor: Actor, everything: bool) -> Iterator[Progress | ScrubReport]:
+        """Read what is due, or everything; the last value is the report."""
+
+
 class Administration(Protocol):
     """Branches, accounts, exports, schedules, audit. Answers are the JSON documents of the API."""
 
@@ -402,4 +446,5 @@ class Operations:
     keeping: Keeping
     sealing: Sealing
     journals: Journals
+    maintenance: Maintenance
     backups: Backups

@@ -26,6 +26,7 @@ from appliance.cli.files import cat, ls, restore, versions
 from appliance.cli.journal import journal
 from appliance.cli.keeping import prune
 from appliance.cli.late import open_locally
+from appliance.cli.maintenance import collect, scrub
 from appliance.cli.schedule import schedule
 from appliance.cli.seals import rebuild, verify_seal
 from appliance.cli.service import PROGRAM, completion, init, serve
@@ -43,7 +44,7 @@ def stagekeeper() -> None:
 
 COMMANDS = (
     init, serve, demo, branch, user, share, snapshot, ls, cat, versions, restore, export, schedule, audit, stats, prune,
-    rebuild, verify_seal, journal, backup, recovery_key,
+    rebuild, verify_seal, journal, backup, recovery_key, collect, scrub,
 )  # fmt: skip
 for command in COMMANDS:
     stagekeeper.add_command(command)

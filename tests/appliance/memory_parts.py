@@ -14,7 +14,7 @@ from appliance.wiring import Parts, Plumbing
 from core.errors import NotFound
 from snapshots.chunk_store import ChunkStore
 from tests.web.memory_journals import MemoryJournals
-from tests.web.memory_keeping import MemoryKeeping, MemorySealing
+from tests.web.memory_keeping import MemoryKeeping, MemoryMaintenance, MemorySealing
 from tests.web.memory_operations import MemoryHealth, MemoryIntake
 from tests.web.memory_shares import MemoryShare, MemoryShares, Thing
 from web.operations import Actor, Progress
@@ -103,6 +103,7 @@ class MemoryParts:
             MemoryKeeping(),
             MemorySealing(),
             MemoryJournals(),
+            MemoryMaintenance(),
             self.exporter,
             backups,
             close=close,

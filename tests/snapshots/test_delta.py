@@ -8,7 +8,8 @@ import pytest
 import snapshots.packs as packs_module
 from core.digest import ZERO_DIGEST, Digest, digest_of
 from snapshots import pack_format as fmt
-from snapshots.chunk_store import ChunkLost, ChunkStore
+from snapshots.chunk_reader import ChunkLost
+from snapshots.chunk_store import ChunkStore
 from snapshots.index_db import ChunkIndex
 from snapshots.pack_format import Location, StoredChunk, TrailerEntry, whole
 from staging.changes import Attributes, Create, Kind, Write

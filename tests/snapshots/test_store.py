@@ -13,7 +13,8 @@ from core.durable import WriteFailed
 from core.errors import StagekeeperError
 from core.framing import read_records
 from snapshots import pack_format as fmt
-from snapshots.chunk_store import ChunkLost, ChunkStore
+from snapshots.chunk_reader import ChunkLost
+from snapshots.chunk_store import ChunkStore
 from snapshots.pack_format import PackDamaged
 from staging.chunk_format import ChunkDamaged, ChunkKind, PackedChunk, pack_chunk
 from staging.recipe_format import Piece, encode_node

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from web.operations import Actor, Progress, PruneDecision, SealReport, Snapshot
+from web.operations import Actor, CollectReport, Progress, PruneDecision, ScrubReport, SealReport, Snapshot
 
 SHOWN = Snapshot(3, 7, "2026-11-22T07:00:00.000000Z", "noon", "command", "crash", "ready", True)
 
@@ -44,6 +44,18 @@ class MemoryKeeping:
     def _note(self, *words: object) -> Snapshot:
         self.asked.append(words)
         return SHOWN
+
+
+class MemoryMaintenance:
+    """Finds nothing to free and nothing damaged."""
+
+    def collect(self, actor: Actor) -> Iterator[Progress | CollectReport]:
+        yield Progress(0, None, 5, "mark: 5 chunks")
+        yield CollectReport(1, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, [])
+
+    def scrub(self, actor: Actor, everything: bool) -> Iterator[Progress | ScrubReport]:
+        yield Progress(0, 10, 0, "packs")
+        yield ScrubReport(1 if everything else 0, 10, 5, [], 0, 0, [], False, "2026-11-22T07:00:00.000000Z")
 
 
 class MemorySealing:

@@ -12,7 +12,7 @@ from core.errors import NotFound, Refused, StagekeeperError
 from staging.protocol import SequenceGap
 from tests.web.memory_backups import MemoryBackups
 from tests.web.memory_journals import MemoryJournals
-from tests.web.memory_keeping import MemoryKeeping, MemorySealing
+from tests.web.memory_keeping import MemoryKeeping, MemoryMaintenance, MemorySealing
 from tests.web.memory_shares import MemoryShares
 from web.errors import AccessDenied, SignInRefused, TooManyAttempts
 from web.operations import Actor, Branch, BranchCode, Operations, Progress
@@ -307,7 +307,7 @@ class MemoryOperations:
 
     def operations(self) -> Operations:
         """Return what the web side is given."""
-        desks = (self.intake, self.health, self.keeping, self.sealing, self.journals, self.backups)
+        desks = (self.intake, self.health, self.keeping, self.sealing, self.journals, MemoryMaintenance(), self.backups)
         return Operations(self.shares, self.administration, self.sign_in, *desks)
 
 

@@ -1,0 +1,100 @@
+"""`stagekeeper collect` and `scrub` on a real appliance, served and not, and what monitoring sees of them."""
+
+from contextlib import ExitStack
+
+import msgspec
+import pytest
+
+from appliance.jobs import JobInterrupted, StoreDamaged, scrub_store
+from appliance.parts import make_parts
+from appliance.rights import Action, allows
+from appliance.root import Root
+from appliance.schedules import ScheduleUnreadable, parse_request
+from appliance.wiring import open_appliance
+from tests.appliance.conftest import NOTHING_SET
+from tests.appliance.program import SHARE, Program, fill
+from web.operations import Actor
+
+CONTENT = b"two" * 100_000
+SCRUB = {"name": "nightly", "cron": "0 2 * * *", "action": "scrub"}
+
+
+@pytest.fixture
+def program(root: Root) -> Program:
+    fill(root.path, {b"a": b"one", b"d/b": CONTENT})
+    return Program(root.path)
+
+
+def damage(program: Program) -> None:
+    (pack,) = (program.root / "packs").glob("??/*.skp")
+    data = bytearray(pack.read_bytes())
+    data[data.index(b"one")] ^= 1
+    pack.write_bytes(bytes(data))
+
+
+def test_collect_frees_nothing_that_is_named(program: Program) -> None:
+    program.json("snapshot", "create", SHARE)
+    report = program.json("collect")
+    assert report["named"] == report["chunks"] > 0 and report["condemned"] == report["removed_chunks"] == 0
+    with program.serving():
+        assert program.json("collect")["run"] == report["run"] + 1
+        assert program.run("cat", SHARE, "d/b").stdout == CONTENT
+    text = program.run("collect").stdout.decode()
+    assert "Condemned 0, named again 0, removed 0" in text
+    entries = [row["action"] for row in program.json("audit", "list")["audit"]]
+    assert {"collect.begin", "collect.end"} <= set(entries)
+
+
+def test_a_damaged_journal_ends_collect_with_6_and_its_name(program: Program) -> None:
+    (journal,) = (program.root / "journal" / "leeds" / "finance").glob("*.skj")
+    data = bytearray(journal.read_bytes())
+    data[len(data) // 2] ^= 1
+    journal.write_bytes(data)
+    refused = program.run("collect", "--json")
+    assert refused.returncode == 6 and refused.stdout == b"" and b"finance" in refused.stderr
+
+
+def test_scrub_tells_that_all_is_well_and_names_files_and_snapshots_when_not(program: Program) -> None:
+    taken = program.json("snapshot", "create", SHARE)
+    sound = program.json("scrub", "--all")
+    assert sound["packs"] == 1 and sound["findings"] == sound["hits"] == [] and sound["bytes"] > 0
+    assert program.json("scrub")["packs"] == 0, "nothing is due"
+    damage(program)
+    found = program.run("scrub", "--all", "--json")
+    assert found.returncode == 6 and found.stderr == b""
+    (hit,) = msgspec.json.decode(found.stdout)["hits"]
+    assert (hit["share"], hit["path"], hit["live"]) == (SHARE, "a", True) and taken["id"] in hit["snapshots"]
+    told = program.run("scrub").stdout.decode()
+    assert "DAMAGED: 1 chunk" in told and f"@{taken['id']}" in told
+    assert program.run("cat", SHARE, "d/b").stdout == CONTENT
+
+
+def test_who_may_collect_and_scrub() -> None:
+    roles = ("owner", "admin", "operator", "auditor", "user")
+    assert [role for role in roles if allows(Actor("x", role), Action.COLLECT)] == ["owner", "admin", "operator"]
+    assert [role for role in roles if allows(Actor("x", role), Action.VERIFY)] == ["owner", "admin", "operator", "auditor"]
+
+
+def test_only_a_scrub_needs_no_share() -> None:
+    row = parse_request(SCRUB, 0)
+    assert row.action == "scrub" and row.shares == []
+    with pytest.raises(ScheduleUnreadable):
+        parse_request({**SCRUB, "action": "snapshot"}, 0)
+
+
+def test_a_scheduled_scrub_that_finds_damage_fails_and_monitoring_sees_it(program: Program) -> None:
+    damage(program)
+    with ExitStack() as stack:
+        appliance = open_appliance(program.root, NOTHING_SET, make_parts, stack)
+        with pytest.raises(StoreDamaged, match="1 chunks are damaged, 1 files are hit"):
+            scrub_store(appliance.operations.maintenance, parse_request(SCRUB, 0), lambda: False)
+        figures = {name: value for name, _, labels, value in appliance.operations.health.metrics() if not labels}
+    assert figures["stagekeeper_damaged_chunks"] == 1 and figures["stagekeeper_condemned_chunks"] == 0
+    assert figures["stagekeeper_collected_bytes_total"] == 0 and figures["stagekeeper_verified_since_seconds"] > 1_700_000_000
+
+
+def test_a_scheduled_scrub_ends_when_the_appliance_stops(program: Program) -> None:
+    with ExitStack() as stack:
+        appliance = open_appliance(program.root, NOTHING_SET, make_parts, stack)
+        with pytest.raises(JobInterrupted):
+            scrub_store(appliance.operations.maintenance, parse_request(SCRUB, 0), lambda: True)
