@@ -48,7 +48,7 @@ class CollectRig(ShareRig):
     def __init__(self, folder: Path, files: FileLayer = OS_FILES, margins: Margins | None = None) -> None:
         self.test_clock = TestClock()
         self.margins = margins or Margins()
-        super().__init__(folder, files, self.test_clock)
+        super().__init__(folder, files, clock=self.test_clock)
 
     def place(self) -> CollectPlace:
         return place(self.folder)
