@@ -8,7 +8,7 @@ import pytest
 
 from core.digest import ZERO_DIGEST, Digest
 from core.framing import read_records, record_parts
-from snapshots import pack_format
+from snapshots import name_block_format, pack_format
 from staging import chunk_format, journal_format, recipe_format
 from staging.chunk_format import ChunkKind, Form, PackedChunk
 from staging.protocol import Position
@@ -56,3 +56,10 @@ def test_pack_head() -> None:
     assert pack_format.check_head(head[:4] + b"\1" + head[5:], SIXTEEN, 7) == 1
     with pytest.raises(pack_format.PackDamaged):
         pack_format.check_head(head, SIXTEEN, 8)
+
+
+def test_block_of_names() -> None:
+    keys = [(5, 1, b"Plan.txt"), (7, 1, "Ä".encode())]
+    assert name_block_format.keys_with(golden("names.md"), b"plan") == keys[:1]
+    assert name_block_format.keys_with(golden("names.md"), "ä".encode()) == keys[1:]
+    assert name_block_format.encode_block(keys).data == golden("names.md")
