@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from appliance.find_desk import FindDesk
+from appliance.find_indexes import INDEX_EVERY_SECONDS, FindIndexes, index_step
 from appliance.folding import KEEP_EVERY_SECONDS, fold_step, keep_step
 from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
@@ -25,6 +27,8 @@ def make_parts(plumbing: Plumbing) -> Parts:
     vault = Vault(plumbing.root, plumbing.clock, plumbing.chance)
     worker = ShareWorker("fold", vault.names, fold_step(vault))
     keeper = ShareWorker("keep", vault.names, keep_step(vault), KEEP_EVERY_SECONDS)
+    indexes = FindIndexes(vault)
+    indexer = ShareWorker("index", vault.names, index_step(vault, indexes), INDEX_EVERY_SECONDS)
     desk = ShareDesk(vault, worker, plumbing.rights, plumbing.audit)
 
     @contextmanager
@@ -40,10 +44,13 @@ def make_parts(plumbing: Plumbing) -> Parts:
     def start() -> None:
         worker.start()
         keeper.start()
+        indexer.start()
 
     def close() -> None:
+        indexer.stop()
         keeper.stop()
         worker.stop()
+        indexes.close()
         vault.close()
 
     intake = IntakeDesk(vault, worker, plumbing.branches, plumbing.enrolment)
@@ -51,4 +58,5 @@ def make_parts(plumbing: Plumbing) -> Parts:
     keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit, Schedules(plumbing.database, plumbing.clock))
     sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
     journals = JournalDesk(vault, plumbing.rights)
-    return Parts(desk, intake, health, keeping, sealing, journals, exporter, start, close)
+    finding = FindDesk(vault, indexes, plumbing.rights)
+    return Parts(desk, intake, health, keeping, sealing, journals, exporter, finding, start, close)

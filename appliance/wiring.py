@@ -35,7 +35,7 @@ from appliance.sign_in import SignInDesk
 from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer
 from web.app import create_app
-from web.operations import Health, Intake, Journals, Keeping, Operations, Sealing, Shares
+from web.operations import Finding, Health, Intake, Journals, Keeping, Operations, Sealing, Shares
 from web.settings import WebSettings
 
 
@@ -79,6 +79,7 @@ class Parts:
     sealing: Sealing
     journals: Journals
     exporter: Exporter
+    finding: Finding
     start: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
 
@@ -169,7 +170,7 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
         )
     )
     sign_in = SignInDesk(plumbing.database, plumbing.audit, plumbing.clock, plumbing.chance)
-    desks = (parts.intake, parts.health, parts.keeping, parts.sealing, parts.journals)
+    desks = (parts.intake, parts.health, parts.keeping, parts.sealing, parts.journals, parts.finding)
     return Operations(parts.shares, administration, sign_in, *desks), scheduler
 
 

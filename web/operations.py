@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from core.relpath import RelPath
+from web.found import FoundPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +270,16 @@ class Journals(Protocol):
         """Return what happened to a path behind a place, newest last, and the place to continue behind, or None at the end."""
 
 
+class Finding(Protocol):
+    """Finding names over all moments that are kept."""
+
+    def find(self, actor: Actor, text: str, share: str, deleted: bool, after: bytes, limit: int) -> FoundPage:
+        """Return paths whose last name holds `text`, in one share or (empty) all, and only what the actor may see.
+
+        Without `deleted` only what stands now. A page may hold few hits or none and still tell where to go on.
+        """
+
+
 class Administration(Protocol):
     """Branches, accounts, exports, schedules, audit. Answers are the JSON documents of the API."""
 
@@ -374,3 +385,4 @@ class Operations:
     keeping: Keeping
     sealing: Sealing
     journals: Journals
+    finding: Finding

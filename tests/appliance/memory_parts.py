@@ -10,6 +10,7 @@ from msgspec import Struct
 from appliance.exports import Exporter
 from appliance.wiring import Parts, Plumbing
 from core.errors import NotFound
+from tests.web.memory_finding import MemoryFinding
 from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemorySealing
 from tests.web.memory_operations import MemoryHealth, MemoryIntake
@@ -84,6 +85,7 @@ class MemoryParts:
             share = MemoryShare(SHARE)
             share.change(1, {name: Thing(content=content) for name, content in FILES.items()})
             self.shares.shares[SHARE] = share
-        return Parts(
-            self.shares, MemoryIntake(), MemoryHealth(), MemoryKeeping(), MemorySealing(), MemoryJournals(), self.exporter
-        )
+        finding = MemoryFinding(self.shares)
+        sealing, journals = MemorySealing(), MemoryJournals()
+        keeping = MemoryKeeping()
+        return Parts(self.shares, MemoryIntake(), MemoryHealth(), keeping, sealing, journals, self.exporter, finding)

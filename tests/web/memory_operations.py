@@ -10,6 +10,7 @@ from typing import Any
 from core.clock import format_time
 from core.errors import NotFound, Refused, StagekeeperError
 from staging.protocol import SequenceGap
+from tests.web.memory_finding import MemoryFinding
 from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemorySealing
 from tests.web.memory_shares import MemoryShares
@@ -305,7 +306,7 @@ class MemoryOperations:
 
     def operations(self) -> Operations:
         """Return what the web side is given."""
-        desks = (self.intake, self.health, self.keeping, self.sealing, self.journals)
+        desks = (self.intake, self.health, self.keeping, self.sealing, self.journals, MemoryFinding(self.shares))
         return Operations(self.shares, self.administration, self.sign_in, *desks)
 
 
