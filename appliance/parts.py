@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from appliance.backup import BackedUp
 from appliance.backup_desk import BackupDesk
+from appliance.find_desk import FindDesk
+from appliance.find_indexes import INDEX_EVERY_SECONDS, FindIndexes, index_step
 from appliance.folding import KEEP_EVERY_SECONDS, fold_step, keep_step
 from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
@@ -28,6 +30,8 @@ def make_parts(plumbing: Plumbing) -> Parts:
     vault = Vault(plumbing.root, plumbing.clock, plumbing.chance)
     worker = ShareWorker("fold", vault.names, fold_step(vault))
     keeper = ShareWorker("keep", vault.names, keep_step(vault), KEEP_EVERY_SECONDS)
+    indexes = FindIndexes(vault)
+    indexer = ShareWorker("index", vault.names, index_step(vault, indexes), INDEX_EVERY_SECONDS)
     desk = ShareDesk(vault, worker, plumbing.rights, plumbing.audit)
 
     @contextmanager
@@ -46,11 +50,14 @@ def make_parts(plumbing: Plumbing) -> Parts:
     def start() -> None:
         worker.start()
         keeper.start()
+        indexer.start()
 
     def close() -> None:
+        indexer.stop()
         keeper.stop()
         worker.stop()
         backups.close()
+        indexes.close()
         vault.close()
 
     intake = IntakeDesk(vault, worker, plumbing.branches, plumbing.enrolment)
@@ -59,4 +66,5 @@ def make_parts(plumbing: Plumbing) -> Parts:
     sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
     journals = JournalDesk(vault, plumbing.rights)
     maintenance = MaintenanceDesk(vault, plumbing.rights, plumbing.audit, plumbing.chance, backups.roots)
-    return Parts(desk, intake, health, keeping, sealing, journals, maintenance, exporter, backups, start, close)
+    finding = FindDesk(vault, indexes, plumbing.rights)
+    return Parts(desk, intake, health, keeping, sealing, journals, maintenance, exporter, backups, finding, start, close)

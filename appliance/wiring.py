@@ -37,7 +37,7 @@ from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer
 from core.errors import Damaged
 from web.app import create_app
-from web.operations import Health, Intake, Journals, Keeping, Maintenance, Operations, Sealing, Shares
+from web.operations import Finding, Health, Intake, Journals, Keeping, Maintenance, Operations, Sealing, Shares
 from web.settings import WebSettings
 
 
@@ -88,6 +88,7 @@ class Parts:
     maintenance: Maintenance
     exporter: Exporter
     backups: BackupDesk
+    finding: Finding
     start: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
 
@@ -190,7 +191,7 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
     )
     sign_in = SignInDesk(plumbing.database, plumbing.audit, plumbing.clock, plumbing.chance)
     desks = (
-        parts.intake, parts.health, parts.keeping, parts.sealing, parts.journals, parts.maintenance, parts.backups,
+        parts.intake, parts.health, parts.keeping, parts.sealing, parts.journals, parts.maintenance, parts.backups, parts.finding,
     )  # fmt: skip
     return Operations(parts.shares, administration, sign_in, *desks), scheduler
 

@@ -4,6 +4,7 @@ Only versions that can be read are listed: those that a snapshot holds, and the 
 """
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.errors import NotFound
@@ -12,6 +13,9 @@ from snapshots.catalogue_db import State
 from snapshots.ledger_db import SnapshotRow
 from snapshots.schema_db import LIVE, ROOT_NODE
 from snapshots.view_db import CatalogueReader
+
+NamesOf = Callable[[int], list[tuple[int, bytes, int, int]]]
+"""Gives (parent, name, born, died) of every name that a node had, oldest first."""
 
 
 class NeverThere(NotFound):
@@ -30,7 +34,9 @@ class PathVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class _Life:
+class Life:
+    """The time [born, died) over which a node stood at a path."""
+
     node: int
     born: int
     died: int
@@ -38,7 +44,7 @@ class _Life:
 
 def versions_of(reader: CatalogueReader, path: RelPath) -> list[PathVersion]:
     """Return the versions of `path`, newest first; raise `NeverThere`."""
-    lives = _lives(reader, path)
+    lives = lives_of(reader, path)
     if not lives:
         raise NeverThere(f"{show_path(path)} was never in {reader.share}", remedy="check the path with `ls`")
     shots = _Shots(reader.ledger.snapshots())
@@ -52,7 +58,7 @@ def versions_of(reader: CatalogueReader, path: RelPath) -> list[PathVersion]:
 
 def nodes_of(reader: CatalogueReader, path: RelPath) -> list[int]:
     """Return every node that is known to have stood at `path`, the oldest first; raise `NeverThere`."""
-    lives = _lives(reader, path)
+    lives = lives_of(reader, path)
     if not lives:
         raise NeverThere(f"{show_path(path)} was never in {reader.share}", remedy="check the path with `ls`")
     return list(dict.fromkeys(life.node for life in lives))
@@ -70,21 +76,21 @@ class _Shots:
         return tuple(row.id for row in self._rows[first:last])
 
 
-def _lives(reader: CatalogueReader, path: RelPath) -> list[_Life]:
+def lives_of(reader: CatalogueReader, path: RelPath) -> list[Life]:
     """Return every node that stood at the path and when, oldest first."""
-    lives = [_Life(ROOT_NODE, 0, LIVE)]
+    lives = [Life(ROOT_NODE, 0, LIVE)]
     for name in path.split(b"/") if path != ROOT else ():
-        below: list[_Life] = []
+        below: list[Life] = []
         for parent in lives:
             for node, born, died in reader.lives_of_name(parent.node, name):
                 born, died = max(born, parent.born), min(died, parent.died)
                 if born < died:
-                    below.append(_Life(node, born, died))
+                    below.append(Life(node, born, died))
         lives = sorted(below, key=lambda life: life.born)
     return lives
 
 
-def _of_life(reader: CatalogueReader, shots: _Shots, life: _Life, path: RelPath) -> list[PathVersion]:
+def _of_life(reader: CatalogueReader, shots: _Shots, life: Life, path: RelPath) -> list[PathVersion]:
     versions = []
     for state, died in reader.states_of(life.node):
         born, died = max(state.born, life.born), min(died, life.died)
@@ -94,7 +100,7 @@ def _of_life(reader: CatalogueReader, shots: _Shots, life: _Life, path: RelPath)
     return versions
 
 
-def _deletions(shots: _Shots, lives: list[_Life], path: RelPath) -> list[PathVersion]:
+def _deletions(shots: _Shots, lives: list[Life], path: RelPath) -> list[PathVersion]:
     found = []
     for index, life in enumerate(lives):
         until = lives[index + 1].born if index + 1 < len(lives) else LIVE
@@ -103,17 +109,17 @@ def _deletions(shots: _Shots, lives: list[_Life], path: RelPath) -> list[PathVer
     return found
 
 
-def _earlier_names(reader: CatalogueReader, shots: _Shots, today: _Life) -> list[PathVersion]:
+def _earlier_names(reader: CatalogueReader, shots: _Shots, today: Life) -> list[PathVersion]:
     """Return the versions that today's node had under other paths before it came to this one."""
     found = []
     for parent, name, born, died in reader.names_of(today.node):
-        for path, since, until in _paths_of(reader, parent, name, born, min(died, today.born)):
-            versions = _of_life(reader, shots, _Life(today.node, since, until), path)
+        for path, since, until in paths_of(reader.names_of, parent, name, born, min(died, today.born)):
+            versions = _of_life(reader, shots, Life(today.node, since, until), path)
             found += [version for version in versions if not version.is_live]
     return found
 
 
-def _paths_of(reader: CatalogueReader, parent: int, name: bytes, born: int, died: int) -> list[tuple[RelPath, int, int]]:
+def paths_of(names_of: NamesOf, parent: int, name: bytes, born: int, died: int) -> list[tuple[RelPath, int, int]]:
     """Return (path, from, until) for every path that a name had over a time: folders above it may be renamed too."""
     found: list[tuple[RelPath, int, int]] = []
     pending = [(parent, name, born, died)]
@@ -124,6 +130,6 @@ def _paths_of(reader: CatalogueReader, parent: int, name: bytes, born: int, died
         if folder == ROOT_NODE:
             found.append((RelPath(path), since, until))
             continue
-        for above, folder_name, opened, closed in reader.names_of(folder):
+        for above, folder_name, opened, closed in names_of(folder):
             pending.append((above, folder_name + b"/" + path, max(since, opened), min(until, closed)))
     return found

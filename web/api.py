@@ -4,6 +4,7 @@
     GET    stats · audit?before=&limit= · audit/verify
     GET    shares · shares/B/S · shares/B/S/snapshots · …/ls · …/entry · …/cat · …/versions
     GET    shares/B/S/journal · …/journal/changes?path=&after=&limit=
+    GET    find?text=&share=&deleted=true|false&after=&limit=
     POST   shares/B/S/snapshots {label} · shares/B/S/restore {to, at, path | path_base64, overwrite} (lines)
     POST   shares/B/S/snapshots/ID/label {label} | hold {name, reason, until} | release {name} | delete | undelete
     GET    shares/B/S/policy    PUT shares/B/S/policy {…}    POST prune {share, dry_run}
@@ -27,6 +28,7 @@ from web.answers import document, listing
 from web.api_accounts import AccountApi
 from web.api_backups import BackupApi
 from web.api_exports import ExportApi
+from web.api_find import FindApi
 from web.api_journal import JournalApi
 from web.api_keeping import KeepingApi
 from web.api_maintenance import MaintenanceApi
@@ -88,6 +90,7 @@ def add_api(app: Flask, operations: Operations, settings: WebSettings) -> None:
     app.register_blueprint(JournalApi(operations.journals, settings).blueprint())
     app.register_blueprint(BackupApi(operations.backups).blueprint())
     app.register_blueprint(MaintenanceApi(operations.maintenance).blueprint())
+    app.register_blueprint(FindApi(operations.finding, settings).blueprint())
     app.register_blueprint(AccountApi(operations.administration).blueprint())
     app.register_blueprint(ExportApi(operations.administration).blueprint())
     app.register_blueprint(AuditApi(operations, settings).blueprint())

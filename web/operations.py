@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from core.relpath import RelPath
+from web.found import FoundPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +342,16 @@ class Maintenance(Protocol):
         """Read what is due, or everything; the last value is the report."""
 
 
+class Finding(Protocol):
+    """Finding names over all moments that are kept."""
+
+    def find(self, actor: Actor, text: str, share: str, deleted: bool, after: bytes, limit: int) -> FoundPage:
+        """Return paths whose last name holds `text`, in one share or (empty) all, and only what the actor may see.
+
+        Without `deleted` only what stands now. A page may hold few hits or none and still tell where to go on.
+        """
+
+
 class Administration(Protocol):
     """Branches, accounts, exports, schedules, audit. Answers are the JSON documents of the API."""
 
@@ -448,3 +459,4 @@ class Operations:
     journals: Journals
     maintenance: Maintenance
     backups: Backups
+    finding: Finding

@@ -23,6 +23,7 @@ from appliance.cli.failures import (
     print_error,
 )
 from appliance.cli.files import cat, ls, restore, versions
+from appliance.cli.find import find
 from appliance.cli.journal import journal
 from appliance.cli.keeping import prune
 from appliance.cli.late import open_locally
@@ -43,8 +44,8 @@ def stagekeeper() -> None:
 
 
 COMMANDS = (
-    init, serve, demo, branch, user, share, snapshot, ls, cat, versions, restore, export, schedule, audit, stats, prune,
-    rebuild, verify_seal, journal, backup, recovery_key, collect, scrub,
+    init, serve, demo, branch, user, share, snapshot, ls, cat, versions, find, restore, export, schedule, audit, stats,
+    prune, rebuild, verify_seal, journal, backup, recovery_key, collect, scrub,
 )  # fmt: skip
 for command in COMMANDS:
     stagekeeper.add_command(command)

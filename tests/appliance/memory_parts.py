@@ -13,6 +13,7 @@ from appliance.exports import Exporter
 from appliance.wiring import Parts, Plumbing
 from core.errors import NotFound
 from snapshots.chunk_store import ChunkStore
+from tests.web.memory_finding import MemoryFinding
 from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemoryMaintenance, MemorySealing
 from tests.web.memory_operations import MemoryHealth, MemoryIntake
@@ -106,5 +107,6 @@ class MemoryParts:
             MemoryMaintenance(),
             self.exporter,
             backups,
+            MemoryFinding(self.shares),
             close=close,
         )

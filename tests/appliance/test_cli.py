@@ -228,3 +228,13 @@ def test_sizes_and_times_for_people() -> None:
         "0 B", "999 B", "1.0 KB", "84.0 KB", "1.0 MB", "2.5 GB",
     ]  # fmt: skip
     assert local_time(None) == "" and len(local_time("2026-11-22T07:00:00.000000Z")) == 19
+
+
+def test_find_lists_names_and_says_what_is_wrong_with_a_text(terminal: Terminal) -> None:
+    found = terminal.json("find", "plan", "--share", "leeds/finance")
+    assert [(hit["share"], hit["path"], hit["deleted"]) for hit in found["found"]] == [("leeds/finance", "2026/Plan.txt", False)]
+    assert (found["next"], found["not_searched"]) == (None, [])
+    code, out, _ = terminal.run("find", "BUDGET", "--deleted")
+    assert code == 0 and b"Budget.txt" in out
+    assert terminal.fail("find", "")[0] == 4
+    assert terminal.run("find", "x", "--share", "nonsense")[0] == 2

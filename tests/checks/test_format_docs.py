@@ -11,7 +11,7 @@ from appliance import backup_format
 from appliance.recovery_key import RecoveryKey
 from core.digest import ZERO_DIGEST, Digest, digest_of
 from core.framing import read_records, record_parts
-from snapshots import pack_format
+from snapshots import name_block_format, pack_format
 from staging import chunk_format, journal_format, recipe_format
 from staging.changes import Chunk
 from staging.chunk_format import ChunkKind, Form, PackedChunk
@@ -77,3 +77,10 @@ def test_backup_head_and_body() -> None:
     assert b"".join(backup_format.open_frames([golden("backup.md")[: len(body)]], data_key)) == b"hello"
     with pytest.raises(backup_format.BackupDamaged, match="newer"):
         backup_format.decode_head(backup_format.encode_head(msgspec.structs.replace(head, version=2)))
+
+
+def test_block_of_names() -> None:
+    keys = [(5, 1, b"Plan.txt"), (7, 1, "Ä".encode())]
+    assert name_block_format.keys_with(golden("names.md"), b"plan") == keys[:1]
+    assert name_block_format.keys_with(golden("names.md"), "ä".encode()) == keys[1:]
+    assert name_block_format.encode_block(keys).data == golden("names.md")

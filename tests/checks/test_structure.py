@@ -19,7 +19,7 @@ DOORS = {
     "blake3": {"core/digest.py"},
     "pysqlite3": {"core/database.py"},
     "pyfastcdc": {"staging/chunking.py"},
-    "zstandard": {"staging/frame_format.py", "staging/chunk_format.py"},
+    "zstandard": {"staging/frame_format.py", "staging/chunk_format.py", "snapshots/name_block_format.py"},
     "argon2": {"appliance/credentials.py"},
     "flask": None,
 }

@@ -11,6 +11,7 @@ from core.clock import format_time
 from core.errors import NotFound, Refused, StagekeeperError
 from staging.protocol import SequenceGap
 from tests.web.memory_backups import MemoryBackups
+from tests.web.memory_finding import MemoryFinding
 from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemoryMaintenance, MemorySealing
 from tests.web.memory_shares import MemoryShares
@@ -307,7 +308,8 @@ class MemoryOperations:
 
     def operations(self) -> Operations:
         """Return what the web side is given."""
-        desks = (self.intake, self.health, self.keeping, self.sealing, self.journals, MemoryMaintenance(), self.backups)
+        upkeep = (self.keeping, self.sealing, self.journals, MemoryMaintenance(), self.backups, MemoryFinding(self.shares))
+        desks = (self.intake, self.health, *upkeep)
         return Operations(self.shares, self.administration, self.sign_in, *desks)
 
 
