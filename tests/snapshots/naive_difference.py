@@ -93,5 +93,6 @@ def unexplained(rows: list[Difference], old: dict[bytes, tuple[object, ...]], ne
     """Return the paths that are not alike in both listings although no difference at or above them says so."""
     moved = {path for row in rows if row.what in ("added", "removed", "renamed") for path in (row.before, row.after) if path}
     touched = moved | {path for row in rows for path in (row.before, row.after) if path is not None}
+    touched |= {path for path in new if new[path][4] in {new[other][4] for other in touched if other in new}}  # hard links
     odd = {path for path in old.keys() | new.keys() if old.get(path, ())[:4] != new.get(path, ())[:4]}
     return {path for path in odd if path not in touched and not any(path.startswith(m + b"/") for m in moved)}
