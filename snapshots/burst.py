@@ -94,6 +94,10 @@ class Window(Struct, frozen=True):
         moved = replace(self, parts=kept)
         return replace(moved, told=moved.told and bool(kept) and moved._over(Losses(), limits, half=True) is not None)
 
+    def up_to(self, sequence: int) -> "Window":
+        """Return the window without parts that begin behind a sequence, as a seal of an earlier fence can bring them."""
+        return replace(self, parts=tuple(part for part in self.parts if part.sequence <= sequence))
+
     def wants_checkpoint(self, now_ns: int) -> bool:
         """Tell whether a loss that comes now begins a part of its own."""
         return not self.parts or now_ns - self.parts[-1].begun_ns >= WINDOW_NS // PARTS

@@ -36,7 +36,7 @@ class BurstWatch:
         self._catalogue, self._tree, self._fence_here = catalogue, tree, fence_here
         self._ledger = LedgerWriter(catalogue.connection)
         self._reader = LossReader(catalogue.connection)
-        self._window = read_window(catalogue.text(_KEY))
+        self._window = read_window(catalogue.text(_KEY)).up_to(catalogue.number("folded_sequence"))
         self._counted: set[int] = set()
         self._policy: tuple[str, BurstLimits] = ("", burst_limits(Policy().thresholds))
         self.unsettled: Burst | None = None

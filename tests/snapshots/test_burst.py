@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.clock import NANOSECONDS
+from core.errors import StagekeeperError
 from snapshots.burst import PARTS, WINDOW_NS, Burst, BurstLimits, Losses, Part, Window, read_window, write_window
 from snapshots.control_format import HoldReleased, PolicySet
 from snapshots.ledger_db import BURST_HOLD_NS, Hold, SnapshotRow
 from staging.changes import Attributes, Barrier, Change, Content, Create, Group, Kind, Mirror, Rename, Truncate, Unlink
 from tests.appliance.settable_clock import SettableClock
+from tests.faulty_files import FaultyFiles, Killed
 from tests.share_rig import ShareRig, listing
 
 PLAIN = Attributes(0o644, 0, 0, 7)
@@ -276,3 +278,54 @@ def test_the_policy_says_what_a_burst_is(rig: Clocked) -> None:
     rig.fold.order(lambda number, _: PolicySet(number, b'{"thresholds":{"deleted_percent":90}}'))
     rig.in_frames(ALL_GONE[600:], 2)
     assert names_of(rig, rig.the_one_held()) == set(NAMES)
+
+
+def play_burst(folder: Path, files: FaultyFiles) -> int:
+    """Play a burst in small frames, folded one by one, until the fault ends it; return how far it was acknowledged."""
+    acknowledged = 0
+    try:
+        rig = ShareRig(folder, files, SettableClock())
+        changes: list[Change] = [Create(number, Kind.FILE, PLAIN) for number in range(120)]
+        for batch in (changes, *([Unlink(number) for number in range(start, start + 30)] for start in (0, 30, 60, 90))):
+            acknowledged = rig.send(NAMES, batch)
+            rig.fold.fold_all()
+        rig.close()
+    except (Killed, StagekeeperError, OSError):
+        pass
+    return acknowledged
+
+
+@pytest.mark.parametrize("fault", ["kill", "kill_after", "torn", "EIO"])
+def test_the_state_before_a_burst_is_held_wherever_the_fold_was_killed(tmp_path: Path, fault: str) -> None:
+    (tmp_path / "whole").mkdir()
+    files = FaultyFiles()
+    assert play_burst(tmp_path / "whole", files) == 240
+    for at in range(1, files.count + 1):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        faulty = FaultyFiles(at, fault)
+        play_burst(folder, faulty)
+        faulty.lose_unsynced()
+        rig = ShareRig(folder, clock=SettableClock())
+        rig.fold.fold_all()
+        gone = rig.journal.durable.sequence - 120
+        if gone >= 120:  # all four frames
+            ((taken,), holds) = (rig.reader.ledger.snapshots(), rig.reader.ledger.holds())
+            assert list(holds) == [taken.id] and len(listing(rig.reader.view(taken.sequence))) == 121, at
+        elif gone < 90:
+            assert rig.reader.ledger.snapshots() == []
+        rig.close()
+
+
+def test_what_is_rebuilt_from_seals_shows_the_state_before_a_burst(rig: Clocked) -> None:
+    rig.in_frames(ALL_GONE[:100], 2)  # not yet a burst, and sealed with its checkpoint
+    rig.snapshot("in between")
+    rig.sealer.seal()
+    rig.in_frames(ALL_GONE[100:], 9)
+    shown = listing(rig.reader.view(rig.the_one_held().sequence))
+    held, rows = rig.held(), rig.reader.ledger.snapshots()
+    assert shown.keys() == {b"", *NAMES}
+    rig.lose_catalogue()
+    rig.fold.fold_all()
+    assert rig.held() == held and rig.reader.ledger.snapshots() == rows
+    assert listing(rig.reader.view(rig.the_one_held().sequence)) == shown
