@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from appliance.backup import BackedUp
 from appliance.backup_desk import BackupDesk
+from appliance.difference_desk import DifferenceDesk
 from appliance.folding import KEEP_EVERY_SECONDS, fold_step, keep_step
 from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
@@ -57,4 +58,5 @@ def make_parts(plumbing: Plumbing) -> Parts:
     keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit, Schedules(plumbing.database, plumbing.clock))
     sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
     journals = JournalDesk(vault, plumbing.rights)
-    return Parts(desk, intake, health, keeping, sealing, journals, exporter, backups, start, close)
+    differences = DifferenceDesk(vault, plumbing.rights)
+    return Parts(desk, intake, health, keeping, sealing, journals, differences, exporter, backups, start, close)

@@ -62,7 +62,7 @@ class Snapshot(Struct, frozen=True):
     sequence: int
     taken_at: str
     label: str
-    trigger: str  # "command", "schedule", "barrier", "demo"
+    trigger: str  # "command", "schedule", "barrier", "burst", "demo"
     consistency: str  # "crash", "application"
     state: str  # "folding", "ready", "deleted"
     good: bool | None = None  # whether the share was good; None while folding
@@ -152,6 +152,38 @@ class JournalChange(Struct, frozen=True):
     offset: int | None
     length: int | None
     size_bytes: int | None
+
+
+class ChangedPath(Struct, frozen=True, omit_defaults=True):
+    path: str  # as of the later moment asked for; of what was removed: where it was
+    what: str  # "added", "removed", "renamed", "changed", "attributes"
+    kind: str
+    size_bytes: int
+    size_before_bytes: int
+    different_bytes: int | None  # of chunks that the content before has not; None when that cannot be told
+    path_base64: str | None = None  # set when the path is not UTF-8
+    path_before: str | None = None  # set when it is another
+    path_before_base64: str | None = None
+
+
+class DifferenceSummary(Struct, frozen=True):
+    added: int = 0
+    removed: int = 0
+    renamed: int = 0
+    changed: int = 0
+    attributes: int = 0
+    added_bytes: int = 0
+    removed_bytes: int = 0
+    different_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DifferencePage:
+    """Some differences sorted by path, where the next page goes on, and the sums of this page and all before it."""
+
+    differences: list[ChangedPath]
+    following: bytes | None
+    summary: DifferenceSummary
 
 
 class NotApplied(Struct, frozen=True):
@@ -344,6 +376,13 @@ class Administration(Protocol):
         """Check the whole chain; `intact` (bool) is the verdict, further keys are shown as they are."""
 
 
+class Differences(Protocol):
+    """What changed between two moments of a share."""
+
+    def differences(self, actor: Actor, share: str, before: str, after: str, place: bytes, limit: int) -> DifferencePage:
+        """Return up to `limit` differences behind a page's `following` (empty for the first page)."""
+
+
 class SignIn(Protocol):
     """Sessions of people and tokens of programs."""
 
@@ -403,3 +442,4 @@ class Operations:
     sealing: Sealing
     journals: Journals
     backups: Backups
+    differences: Differences

@@ -13,6 +13,7 @@ from appliance.exports import Exporter
 from appliance.wiring import Parts, Plumbing
 from core.errors import NotFound
 from snapshots.chunk_store import ChunkStore
+from tests.web.memory_differences import MemoryDifferences
 from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemorySealing
 from tests.web.memory_operations import MemoryHealth, MemoryIntake
@@ -103,6 +104,7 @@ class MemoryParts:
             MemoryKeeping(),
             MemorySealing(),
             MemoryJournals(),
+            MemoryDifferences(),
             self.exporter,
             backups,
             close=close,

@@ -11,6 +11,7 @@ from core.clock import format_time
 from core.errors import NotFound, Refused, StagekeeperError
 from staging.protocol import SequenceGap
 from tests.web.memory_backups import MemoryBackups
+from tests.web.memory_differences import MemoryDifferences
 from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemorySealing
 from tests.web.memory_shares import MemoryShares
@@ -304,10 +305,11 @@ class MemoryOperations:
         self.sealing = MemorySealing()
         self.journals = MemoryJournals()
         self.backups = MemoryBackups()
+        self.differences = MemoryDifferences()
 
     def operations(self) -> Operations:
         """Return what the web side is given."""
-        desks = (self.intake, self.health, self.keeping, self.sealing, self.journals, self.backups)
+        desks = (self.intake, self.health, self.keeping, self.sealing, self.journals, self.backups, self.differences)
         return Operations(self.shares, self.administration, self.sign_in, *desks)
 
 
