@@ -5,10 +5,10 @@ A chunk that moved from an unchanged part of a large file into a changed one cou
 both recipes whole.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from core.digest import Digest
+from core.digest import ZERO_DIGEST, Digest
 from staging.changes import Chunk, ContentRef
 from staging.recipe_format import Piece, decode_node
 
@@ -52,6 +52,46 @@ def different_bytes(before: ContentRef, after: ContentRef, fetch_node: Fetch) ->
         both = old.digests() & new.digests()
         old, new = old.without(both), new.without(both)
     return _new_bytes(old, new, fetch_node)
+
+
+def new_digests(befores: Sequence[ContentRef], after: ContentRef, fetch_node: Fetch, named: set[Digest]) -> set[Digest]:
+    """Return the chunks and nodes of `after` that none of `befores` has in its changed parts.
+
+    What is looked at of `befores` is put into `named`: chunks and nodes that something names.
+    """
+    olds, new = [_top(before, fetch_node) for before in befores], _top(after, fetch_node)
+    found: set[Digest] = set()
+    while True:
+        level = max(new.level, *(old.level for old in olds)) if olds else new.level
+        here = set().union(*(old.digests() for old in olds if old.level == level))
+        named |= here
+        if new.level == level:
+            found |= new.digests() - here
+            both = new.digests() & here
+            new = new.without(both)
+            olds = [old.without(both) if old.level == level else old for old in olds]
+        if level == _CHUNKS:
+            return found - named - {ZERO_DIGEST}
+        new = _opened(new, fetch_node) if new.level == level else new
+        olds = [_opened(old, fetch_node) if old.level == level else old for old in olds]
+
+
+def named_digests(content: ContentRef, fetch_node: Fetch, opened: set[Digest]) -> Iterator[Digest]:
+    """Yield the chunks and nodes that a content names, but for what stands below nodes that were opened before."""
+    if content is None:
+        return
+    todo = [Digest(content.digest)]
+    yield todo[0]
+    while todo and not isinstance(content, Chunk):
+        node = todo.pop()
+        if node in opened:
+            continue
+        if len(opened) >= _REMEMBERED_CHUNKS:
+            opened.clear()  # what was opened may be opened again: only slower
+        opened.add(node)
+        level, pieces = decode_node(fetch_node(node))
+        yield from (piece.digest for piece in pieces if piece.digest != ZERO_DIGEST)
+        todo += [piece.digest for piece in pieces] if level else []
 
 
 def _top(content: ContentRef, fetch_node: Fetch) -> _Level:
