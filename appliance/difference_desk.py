@@ -19,7 +19,8 @@ from appliance.vault import OpenShare, Vault
 from core.errors import Refused
 from core.relpath import MAX_NAME_BYTES, RelPath, is_text, show_path
 from snapshots.difference import START, Cursor, Difference, differences
-from web.operations import Actor, ChangedPath, DifferencePage, DifferenceSummary
+from web.differences import ChangedPath, DifferencePage, DifferenceSummary
+from web.operations import Actor
 
 
 class PageUnknown(Refused):

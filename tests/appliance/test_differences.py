@@ -19,8 +19,9 @@ from staging.frame_format import seal_frame
 from staging.protocol import Open
 from tests.appliance.conftest import Terminal
 from tests.appliance.memory_parts import SHARE
+from web.differences import ChangedPath, DifferenceSummary
 from web.errors import AccessDenied
-from web.operations import Actor, ChangedPath, DifferenceSummary
+from web.operations import Actor
 
 ADMIN = Actor("admin", "admin")
 ANNA = Actor("anna", "user")

@@ -284,7 +284,7 @@ def play_burst(folder: Path, files: FaultyFiles) -> int:
     """Play a burst in small frames, folded one by one, until the fault ends it; return how far it was acknowledged."""
     acknowledged = 0
     try:
-        rig = ShareRig(folder, files, SettableClock())
+        rig = ShareRig(folder, files, clock=SettableClock())
         changes: list[Change] = [Create(number, Kind.FILE, PLAIN) for number in range(120)]
         for batch in (changes, *([Unlink(number) for number in range(start, start + 30)] for start in (0, 30, 60, 90))):
             acknowledged = rig.send(NAMES, batch)

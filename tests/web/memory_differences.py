@@ -1,6 +1,7 @@
 """`web.operations.Differences` in memory: three differences, whatever is asked."""
 
-from web.operations import Actor, ChangedPath, DifferencePage, DifferenceSummary
+from web.differences import ChangedPath, DifferencePage, DifferenceSummary
+from web.operations import Actor
 
 ROWS = [
     ChangedPath("a", "added", "file", 5, 0, 5),
