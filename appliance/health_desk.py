@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 
+from appliance.alerts import burst_alerts
 from appliance.maintenance_desk import store_metrics
 from appliance.share_worker import ShareWorker
 from appliance.vault import Vault
@@ -45,4 +46,6 @@ class HealthDesk:
             yield "stagekeeper_durable_sequence", "Last change that is durable", labels, durable
             yield "stagekeeper_folded_sequence", "Last change that is folded", labels, folded
             yield "stagekeeper_files", "Files in the live state", labels, files
+            alerts = len(burst_alerts(share, self._vault.clock.now_ns()))
+            yield "stagekeeper_alerts", "Bursts of losses that nobody has dealt with yet", labels, alerts
             yield "stagekeeper_logical_bytes", "Bytes of the live state", labels, logical_bytes

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from appliance.backup import BackedUp
 from appliance.backup_desk import BackupDesk
+from appliance.difference_desk import DifferenceDesk
 from appliance.find_desk import FindDesk
 from appliance.find_indexes import INDEX_EVERY_SECONDS, FindIndexes, index_step
 from appliance.folding import KEEP_EVERY_SECONDS, fold_step, keep_step
@@ -67,4 +68,19 @@ def make_parts(plumbing: Plumbing) -> Parts:
     journals = JournalDesk(vault, plumbing.rights)
     maintenance = MaintenanceDesk(vault, plumbing.rights, plumbing.audit, plumbing.chance, backups.roots)
     finding = FindDesk(vault, indexes, plumbing.rights)
-    return Parts(desk, intake, health, keeping, sealing, journals, maintenance, exporter, backups, finding, start, close)
+    differences = DifferenceDesk(vault, plumbing.rights)
+    return Parts(
+        shares=desk,
+        intake=intake,
+        health=health,
+        keeping=keeping,
+        sealing=sealing,
+        journals=journals,
+        maintenance=maintenance,
+        differences=differences,
+        exporter=exporter,
+        backups=backups,
+        finding=finding,
+        start=start,
+        close=close,
+    )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.alerts import burst_alerts
 from appliance.audit import AuditLog
 from appliance.handover import steps_of
 from appliance.restores import restore_with_progress
@@ -196,6 +197,7 @@ class ShareDesk:
         state, reason = share.fold.state
         if share.name in self._worker.failures:
             state, reason = "stopped", self._worker.failures[share.name]
+        reason = "; ".join(filter(None, (reason, *burst_alerts(share, self._vault.clock.now_ns()))))
         lag = 0.0
         if folded < durable:
             last = share.reader.time_of(folded)

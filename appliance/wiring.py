@@ -37,7 +37,18 @@ from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer
 from core.errors import Damaged
 from web.app import create_app
-from web.operations import Finding, Health, Intake, Journals, Keeping, Maintenance, Operations, Sealing, Shares
+from web.operations import (
+    Differences,
+    Finding,
+    Health,
+    Intake,
+    Journals,
+    Keeping,
+    Maintenance,
+    Operations,
+    Sealing,
+    Shares,
+)
 from web.settings import WebSettings
 
 
@@ -86,6 +97,7 @@ class Parts:
     sealing: Sealing
     journals: Journals
     maintenance: Maintenance
+    differences: Differences
     exporter: Exporter
     backups: BackupDesk
     finding: Finding
@@ -190,10 +202,21 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
         )
     )
     sign_in = SignInDesk(plumbing.database, plumbing.audit, plumbing.clock, plumbing.chance)
-    desks = (
-        parts.intake, parts.health, parts.keeping, parts.sealing, parts.journals, parts.maintenance, parts.backups, parts.finding,
-    )  # fmt: skip
-    return Operations(parts.shares, administration, sign_in, *desks), scheduler
+    operations = Operations(
+        shares=parts.shares,
+        administration=administration,
+        sign_in=sign_in,
+        intake=parts.intake,
+        health=parts.health,
+        keeping=parts.keeping,
+        sealing=parts.sealing,
+        journals=parts.journals,
+        maintenance=parts.maintenance,
+        backups=parts.backups,
+        finding=parts.finding,
+        differences=parts.differences,
+    )
+    return operations, scheduler
 
 
 def open_appliance(

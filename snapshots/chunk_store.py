@@ -147,6 +147,14 @@ class ChunkStore:
         """Be inside while references are checked and written down: a mark begins only when all that were inside have left."""
         return self._gate.entered()
 
+    def locations(self, digests: Iterable[Digest]) -> dict[Digest, Location]:
+        """Return where each of the digests that are stored stands, and how many bytes it takes."""
+        return self._index.locations(digests)
+
+    def deltas_on(self, bases: Iterable[Digest]) -> dict[Digest, set[Digest]]:
+        """Return the deltas on each of the bases; a base without any is left out."""
+        return self._index.deltas_on(bases)
+
     def counts(self) -> tuple[int, int]:
         """Return (chunks, packs)."""
         return self._index.counts()

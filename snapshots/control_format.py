@@ -25,7 +25,7 @@ class ControlDamaged(Damaged):
 
 
 class SnapshotTaken(Struct, frozen=True, array_like=True, tag=1, forbid_unknown_fields=True):
-    """A snapshot of the share as of `sequence`."""
+    """A snapshot of the share as of `sequence`; `known_at` is the journal's end when that is another (a state of the past)."""
 
     id: int
     sequence: int
@@ -34,6 +34,7 @@ class SnapshotTaken(Struct, frozen=True, array_like=True, tag=1, forbid_unknown_
     trigger: str
     consistency: int
     number: int = 0
+    known_at: int = 0
 
 
 class SnapshotLabelled(Struct, frozen=True, array_like=True, tag=2, forbid_unknown_fields=True):

@@ -86,6 +86,14 @@ class ChunkLookup:
             found.update((Digest(base), total) for base, total in rows)
         return found
 
+    def deltas_on(self, bases: Iterable[Digest]) -> dict[Digest, set[Digest]]:
+        """Return the deltas on each of the bases; a base without any is left out."""
+        found: dict[Digest, set[Digest]] = {}
+        for part in parts(bases):
+            for base, digest in self.query(f"SELECT base, digest FROM chunk WHERE base IN ({marks(part)})", part):
+                found.setdefault(Digest(base), set()).add(Digest(digest))
+        return found
+
     def held(self, domain: bytes, kind: int, digests: Iterable[Digest]) -> set[Digest]:
         """Return those of the digests that the domain holds as chunks of this kind."""
         found: set[Digest] = set()

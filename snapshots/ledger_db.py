@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.clock import NANOSECONDS
 from core.database import Connection
 from core.digest import Digest
 from snapshots.control_format import (
@@ -29,6 +30,10 @@ FENCES = "SELECT sequence FROM snapshot UNION SELECT sequence FROM anchor UNION 
 _KEPT = "SELECT sequence FROM snapshot UNION ALL SELECT sequence FROM anchor"
 _START = f"sequence BETWEEN ? AND ? AND mirroring != 2 AND sequence IN ({_KEPT})"
 
+BURST = "burst"
+"""The trigger of the snapshot before a burst of losses, and the name of the hold that it comes with."""
+BURST_HOLD_NS = 30 * 24 * 3600 * NANOSECONDS  # to notice and act, holidays included; then policy decides as for any other
+
 Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
 
@@ -46,6 +51,11 @@ class SnapshotRow:
     deleted_ns: int = 0
     drop_after_ns: int = 0
     delete_reason: str = ""
+
+    @classmethod
+    def of(cls, record: SnapshotTaken) -> "SnapshotRow":
+        """Return the row that a record makes."""
+        return cls(record.id, record.sequence, record.taken_ns, record.label, record.trigger, record.consistency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +132,10 @@ class LedgerWriter:
         self._connection.execute("UPDATE snapshot SET good=? WHERE sequence=? AND good IS NULL", (int(good), sequence))
 
     def highest_snapshot(self, before: int) -> int:
-        """Return the highest id among the snapshots of sequences below `before`, 0 when there is none."""
-        (highest,) = self._connection.execute("SELECT max(id) FROM snapshot WHERE sequence < ?", (before,)).fetchone()
+        """Return the highest id among the snapshots of sequences below `before` that were known there, 0 when there is none."""
+        (highest,) = self._connection.execute(
+            "SELECT max(id) FROM snapshot WHERE sequence < ?1 AND known_at < ?1", (before,)
+        ).fetchone()
         return highest or 0
 
     def fences_behind(self, sequence: int) -> list[int]:
@@ -142,14 +154,20 @@ class LedgerWriter:
         if label is not None:
             self._connection.execute("INSERT INTO meta VALUES ('deferred', ?)", (label,))
 
-    def add_anchor(self, sequence: int, taken_ns: int) -> None:
-        """Keep the state as of a sequence for questions about instants."""
-        self._connection.execute("INSERT OR IGNORE INTO anchor VALUES (?,?)", (sequence, taken_ns))
+    def add_anchor(self, sequence: int, taken_ns: int) -> bool:
+        """Keep the state as of a sequence for questions about instants; return False when an anchor did so already."""
+        cursor = self._connection.execute("INSERT OR IGNORE INTO anchor VALUES (?,?)", (sequence, taken_ns))
+        return bool(cursor.rowcount > 0)
 
     def drop_anchors(self, below: int) -> None:
         """Let go of the anchors below a sequence."""
         self._connection.execute("INSERT OR IGNORE INTO sweep SELECT sequence FROM anchor WHERE sequence < ?", (below,))
         self._connection.execute("DELETE FROM anchor WHERE sequence < ?", (below,))
+
+    def drop_anchor(self, sequence: int) -> None:
+        """Let go of one anchor."""
+        self._connection.execute("INSERT OR IGNORE INTO sweep SELECT sequence FROM anchor WHERE sequence=?", (sequence,))
+        self._connection.execute("DELETE FROM anchor WHERE sequence=?", (sequence,))
 
     def add_lease(self, sequence: int) -> None:
         """Keep the state as of a sequence for a reader."""
@@ -165,9 +183,13 @@ class LedgerWriter:
 
     def _take(self, record: SnapshotTaken) -> bool:
         cursor = self._connection.execute(
-            'INSERT OR IGNORE INTO snapshot (id, sequence, taken_ns, label, "trigger", consistency) VALUES (?,?,?,?,?,?)',
-            (record.id, record.sequence, record.taken_ns, record.label, record.trigger, record.consistency),
+            'INSERT OR IGNORE INTO snapshot (id, sequence, taken_ns, label, "trigger", consistency, known_at, good)'
+            " VALUES (?1,?2,?3,?4,?5,?6,?7,(SELECT mirroring = 0 AND mirrored AND problem = '' FROM fence WHERE sequence = ?2))",
+            (record.id, record.sequence, record.taken_ns, record.label, record.trigger, record.consistency, record.known_at),
         )
+        if cursor.rowcount > 0 and record.trigger == BURST:  # the hold is part of the act: no crash can come between
+            hold = (record.id, BURST, "stagekeeper", record.label, record.taken_ns + BURST_HOLD_NS)
+            self._connection.execute("INSERT INTO hold VALUES (?,?,?,?,?)", hold)
         return bool(cursor.rowcount > 0)
 
     def _drop(self, snapshot: int) -> None:

@@ -33,6 +33,7 @@ _LEDGER = (
     "ALTER TABLE snapshot ADD COLUMN deleted_ns INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE snapshot ADD COLUMN drop_after_ns INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE snapshot ADD COLUMN delete_reason TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE snapshot ADD COLUMN known_at INTEGER NOT NULL DEFAULT 0",
     "CREATE TABLE hold (snapshot INTEGER NOT NULL, name TEXT NOT NULL, owner TEXT NOT NULL, reason TEXT NOT NULL,"
     " expires_ns INTEGER NOT NULL, PRIMARY KEY (snapshot, name)) WITHOUT ROWID",
     "CREATE TABLE fence (sequence INTEGER PRIMARY KEY, next_node INTEGER NOT NULL, files INTEGER NOT NULL,"

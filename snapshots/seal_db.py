@@ -41,11 +41,12 @@ _SMALL = (
     "SELECT 'p', sequence, reason FROM problem WHERE sequence <= ?1 AND ?1 > ?2 ORDER BY sequence",
     "SELECT 'f', sequence, next_node, files, logical_bytes, mirroring, mirrored, problem FROM fence"
     " WHERE sequence > ?2 AND sequence <= ?1 ORDER BY sequence",
-    "SELECT 'n', id, sequence, taken_ns, label, \"trigger\", consistency, good, deleted_ns, drop_after_ns, delete_reason"
+    "SELECT 'n', id, sequence, taken_ns, label, \"trigger\", consistency, good, deleted_ns, drop_after_ns, delete_reason,"
+    " known_at"
     " FROM snapshot WHERE ?1 > ?2 ORDER BY id",
     "SELECT 'h', snapshot, name, owner, reason, expires_ns FROM hold WHERE ?1 > ?2 ORDER BY snapshot, name",
     "SELECT 'a', sequence, taken_ns FROM anchor WHERE sequence <= ?1 AND ?1 > ?2 ORDER BY sequence",
-    "SELECT 'y', key, value FROM meta WHERE key IN ('policy', 'least_delay') AND ?1 > ?2",
+    "SELECT 'y', key, value FROM meta WHERE key IN ('policy', 'least_delay', 'burst_window') AND ?1 > ?2",
 )
 
 
@@ -132,7 +133,7 @@ _WRITE = {
     "m": "INSERT OR REPLACE INTO moment (sequence, time_ns) VALUES (?,?)",
     "p": "INSERT INTO problem VALUES (?,?)",
     "f": "INSERT OR REPLACE INTO fence VALUES (?,?,?,?,?,?,?)",
-    "n": "INSERT OR REPLACE INTO snapshot VALUES (?,?,?,?,?,?,?,?,?,?)",
+    "n": "INSERT OR REPLACE INTO snapshot VALUES (?,?,?,?,?,?,?,?,?,?,?)",
     "h": "INSERT OR REPLACE INTO hold VALUES (?,?,?,?,?)",
     "a": "INSERT OR REPLACE INTO anchor VALUES (?,?)",
     "y": "INSERT OR REPLACE INTO meta VALUES (?,?)",

@@ -16,6 +16,7 @@ from typing import TypeVar
 from core.database import transaction
 from core.errors import Damaged, NotFound
 from snapshots.anchors import AnchorLimits, SinceAnchor
+from snapshots.burst_watch import BurstWatch
 from snapshots.catalogue_db import CatalogueWriter
 from snapshots.change_fold import ChangeFold
 from snapshots.chunk_store import ChunkStore
@@ -27,15 +28,14 @@ from snapshots.ledger_db import Counters, LedgerWriter, SnapshotRow
 from snapshots.put_batch import PutBatch
 from snapshots.sweep_db import sweep_rows
 from staging.changes import Barrier, Consistency, ContentRef
-from staging.frame_format import unpack_frame
-from staging.journal import Journal
+from staging.frame_format import FrameHeader, unpack_frame
+from staging.journal import Cursor, Journal
 from staging.journal_scan import LoggedRecord
 from staging.protocol import Position
 
 CHANGES_A_TRANSACTION = 20_000  # bounds the WAL and how long a snapshot waits for the write lock
 ANCHORED = AnchorLimits()
 EDITED_BYTES_A_TRANSACTION = 64 * 1024 * 1024  # bounds the memory that collected writes hold
-
 
 Ordered = TypeVar("Ordered", bound=Control)
 
@@ -60,15 +60,14 @@ class ShareFold:
         self._leased: Counter[int] = Counter()
         self._changes: ChangeFold
         self._tree: TreeFold
+        self._cursor: Cursor
         self._catalogue = CatalogueWriter(path)
         self._ledger = LedgerWriter(self._catalogue.connection)
         self._load()
         with transaction(self._catalogue.connection):
             self._ledger.end_leases()  # whoever read when the process ended reads no more
-            if self._at and not self._anchored.time_ns:
-                self._anchor(
-                    self._catalogue.newest_moment()
-                )  # an earlier release left none: from here on every instant can be read
+            if self._at and not self._anchored.time_ns:  # an earlier release left none: from here on every instant can be read
+                self._anchor(self._catalogue.newest_moment())
                 self._keep()
 
     def fold(self, limit: int = CHANGES_A_TRANSACTION) -> int:
@@ -81,21 +80,22 @@ class ShareFold:
                 return 0
             try:
                 with transaction(self._catalogue.connection):
-                    for record in chain((first,), records):
-                        self._take(record)
-                        self._place = self._cursor.place
+                    all(map(self._take, chain((first,), records)))  # up to a burst
                     self._flush_edits()
                     self._keep()
+                self._publish()
+                if self._burst.stopped:  # its snapshot comes first, then the next fold goes on with it
+                    self._seek()
+                    self._burst.settle(self.order, self._next_snapshot)
             except BaseException:
                 self._load()
                 raise
-            self._publish()
             return self._at - before
 
     def fold_all(self) -> None:
         """Fold until nothing durable is left."""
         with self._lock:
-            while self._journal_is_ahead():
+            while self._at < self._journal.durable.sequence:
                 self.fold()
 
     def fold_to(self, sequence: int) -> None:
@@ -107,11 +107,16 @@ class ShareFold:
         """Name the share's durable end: journaled and synced before it is answered; shown as folding until folded."""
 
         def make(number: int, position: Position) -> SnapshotTaken:
-            self._last_taken = self.last_snapshot + 1 + position.sequence - self._at
-            return SnapshotTaken(self._last_taken, position.sequence, now_ns, label, trigger, Consistency.CRASH, number)
+            taken = (self._next_snapshot(position), position.sequence, now_ns, label, trigger, Consistency.CRASH)
+            return SnapshotTaken(*taken, number)
 
         with self._lock:
-            return _row(self.order(make))
+            return SnapshotRow.of(self.order(make))
+
+    def _next_snapshot(self, position: Position) -> int:
+        """Return the id of a snapshot ordered at a position: below it is room for a barrier in each change not yet folded."""
+        self._last_taken = self.last_snapshot + 1 + position.sequence - self._at
+        return self._last_taken
 
     def order(self, make: Callable[[int, Position], Ordered]) -> Ordered:
         """Journal the control record that `make` gives for a number and a position, and apply it; durable on return."""
@@ -238,13 +243,17 @@ class ShareFold:
         self._changes.problem = catalogue.text("problem")
         self._tree = self._changes.tree
         self._anchored = SinceAnchor(*(catalogue.number(f"anchored_{what}") for what in ("sequence", "ns", "bytes")))
+        self._burst = BurstWatch(catalogue, self._tree, self._fence_here)
         self._fences = self._ledger.fences_behind(self._at)
         catalogue.fence = max(self._ledger.newest_fence(self._at), catalogue.number("fence"))
         self._look_ahead()
+        self._seek()
+        self._publish()
+
+    def _seek(self) -> None:
         self._loaded_at = self._at
         self._cursor = self._journal.seek(self._at)
         self._place = self._cursor.place
-        self._publish()
 
     def _look_ahead(self) -> None:
         """Find the control records that a crash, or a rebuilt catalogue, left unapplied behind the folded position.
@@ -277,41 +286,51 @@ class ShareFold:
 
     def _keep(self) -> None:
         self._tree.keep_counters()
+        self._burst.keep()
         self._catalogue.set(folded_sequence=self._at, mirrored=self._changes.mirrored, problem=self._changes.problem)
         since = self._anchored
         self._catalogue.set(anchored_sequence=since.sequence, anchored_ns=since.time_ns, anchored_bytes=since.unpacked_bytes)
 
-    def _journal_is_ahead(self) -> bool:
-        return self._at < self._journal.durable.sequence
+    def _take(self, record: LoggedRecord) -> bool:
+        """Apply a record; return False when a burst begins with it, whose snapshot comes first."""
+        if record.header is None and self._cursor.sequence >= self._loaded_at:  # what stands before was read before
+            self._control(decode_control(record.payload))
+        if record.header is not None and record.header.last_sequence > self._at and not self._frame(record, record.header):
+            return False
+        self._place = self._cursor.place
+        return True
 
-    def _take(self, record: LoggedRecord) -> None:
-        if record.header is None:
-            if self._cursor.sequence >= self._loaded_at:  # what stands before was read before
-                self._control(decode_control(record.payload))
-            return
-        if record.header.last_sequence <= self._at:
-            return
-        frame = unpack_frame(record.payload, record.header)
+    def _frame(self, record: LoggedRecord, header: FrameHeader) -> bool:
+        frame = unpack_frame(record.payload, header)
+        new = frame.changes[max(self._at + 1 - header.first_sequence, 0) :]
+        if self._burst.stops_before(frame, new, self._at, record.time_ns):
+            return False
         self._tree.begin_frame()
-        for sequence, change in enumerate(frame.changes, start=record.header.first_sequence):
+        for sequence, change in enumerate(frame.changes, start=header.first_sequence):
             if sequence > self._at:
                 self._changes.apply(change, frame.paths, sequence, record.time_ns)
                 self._at = sequence
                 self._pass_fence(sequence)
         self._catalogue.add_moment(self._at, record.time_ns, self._place)
         self._catalogue.add_touched(self._at, self._tree.touched)
-        self._anchored.add(record.time_ns, record.header.unpacked_bytes)
+        self._anchored.add(record.time_ns, header.unpacked_bytes)
         if self._anchored.is_due(self.anchor_limits, self._at, record.time_ns):
             self._anchor(record.time_ns)
+        return True
 
     def _anchor(self, time_ns: int) -> None:
         """Keep the state as it is here. Not within a repair: what it has stated so far is not kept, so none could start there."""
         if self._tree.mirroring == 2:
             return
-        self._ledger.add_anchor(self._at, time_ns)
+        self._fence_here(time_ns)
         self._anchored = SinceAnchor(self._at, time_ns, 0)
+
+    def _fence_here(self, time_ns: int) -> bool:
+        """Keep the state as it is here; return True when no anchor did so already."""
+        is_new = self._ledger.add_anchor(self._at, time_ns)
         self._fences.insert(0, self._at)
         self._pass_fence(self._at)
+        return is_new
 
     def _barrier(self, change: Barrier, sequence: int, time_ns: int) -> None:
         """Take the snapshot that the branch asked for. Its id lies below those that `take_snapshot` gives ahead of the fold."""
@@ -342,11 +361,9 @@ class ShareFold:
             self._flush_edits()
             passed = self._fences.pop(0)
             self._catalogue.fence = max(self._catalogue.fence, passed)
-            tree = self._tree
-            counted = (tree.next_node, tree.files, tree.logical_bytes, tree.mirroring)
-            self._ledger.pass_fence(
-                passed, Counters(*counted, self._changes.mirrored, self._changes.problem), self._current_state()[0] == "good"
-            )
+            tree, changes = self._tree, self._changes
+            counted = (tree.next_node, tree.files, tree.logical_bytes, tree.mirroring, changes.mirrored, changes.problem)
+            self._ledger.pass_fence(passed, Counters(*counted), self._current_state()[0] == "good")
 
     def _flush_edits(self) -> None:
         """Apply collected writes: chunks into the store first, then the new contents into the catalogue."""
@@ -381,7 +398,3 @@ def _bounded(records: Iterable[LoggedRecord], limit: int) -> Iterator[LoggedReco
         taken_bytes += record.header.unpacked_bytes if record.header is not None else len(record.payload)
         if taken >= limit or taken_bytes >= EDITED_BYTES_A_TRANSACTION:
             return
-
-
-def _row(record: SnapshotTaken) -> SnapshotRow:
-    return SnapshotRow(record.id, record.sequence, record.taken_ns, record.label, record.trigger, record.consistency)

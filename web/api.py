@@ -5,6 +5,7 @@
     GET    shares · shares/B/S · shares/B/S/snapshots · …/ls · …/entry · …/cat · …/versions
     GET    shares/B/S/journal · …/journal/changes?path=&after=&limit=
     GET    find?text=&share=&deleted=true|false&after=&limit=
+    GET    shares/B/S/diff?from=&to=
     POST   shares/B/S/snapshots {label} · shares/B/S/restore {to, at, path | path_base64, overwrite} (lines)
     POST   shares/B/S/snapshots/ID/label {label} | hold {name, reason, until} | release {name} | delete | undelete
     GET    shares/B/S/policy    PUT shares/B/S/policy {…}    POST prune {share, dry_run}
@@ -17,7 +18,7 @@
     GET    backups    POST   backups (lines) · recovery-key
     POST   schedules {…} · schedules/NAME/run | enable | disable    DELETE schedules/NAME
 
-`at=` is a moment as behind `@`, empty for now; `path=` percent-encoded bytes, or `path_base64=`; ls and audit take
+`at=` is a moment as behind `@`, empty for now; `path=` percent-encoded bytes, or `path_base64=`; ls, diff and audit take
 `limit=` and `after=` (the `next` of the answer before). Lines are one JSON document each: `{"progress"}`…, then
 `{"result"}` or `{"error"}`. Sessions send `X-CSRF-Token` (or a form's `csrf_token`) with what changes; tokens do not.
 """
@@ -27,6 +28,7 @@ from flask import Blueprint, Flask, Response, request
 from web.answers import document, listing
 from web.api_accounts import AccountApi
 from web.api_backups import BackupApi
+from web.api_differences import DifferenceApi
 from web.api_exports import ExportApi
 from web.api_find import FindApi
 from web.api_journal import JournalApi
@@ -85,6 +87,7 @@ class AuditApi:
 def add_api(app: Flask, operations: Operations, settings: WebSettings) -> None:
     """Put the whole API on `app`."""
     app.register_blueprint(ShareApi(operations.shares, settings).blueprint())
+    app.register_blueprint(DifferenceApi(operations.differences, settings).blueprint())
     app.register_blueprint(KeepingApi(operations.keeping).blueprint())
     app.register_blueprint(SealApi(operations.sealing).blueprint())
     app.register_blueprint(JournalApi(operations.journals, settings).blueprint())

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from core.relpath import RelPath
+from web.differences import DifferencePage
 from web.found import FoundPage
 
 
@@ -63,7 +64,7 @@ class Snapshot(Struct, frozen=True):
     sequence: int
     taken_at: str
     label: str
-    trigger: str  # "command", "schedule", "barrier", "demo"
+    trigger: str  # "command", "schedule", "barrier", "burst", "demo"
     consistency: str  # "crash", "application"
     state: str  # "folding", "ready", "deleted"
     good: bool | None = None  # whether the share was good; None while folding
@@ -399,6 +400,13 @@ class Administration(Protocol):
         """Check the whole chain; `intact` (bool) is the verdict, further keys are shown as they are."""
 
 
+class Differences(Protocol):
+    """What changed between two moments of a share."""
+
+    def differences(self, actor: Actor, share: str, before: str, after: str, place: bytes, limit: int) -> DifferencePage:
+        """Return up to `limit` differences behind a page's `following` (empty for the first page)."""
+
+
 class SignIn(Protocol):
     """Sessions of people and tokens of programs."""
 
@@ -460,3 +468,4 @@ class Operations:
     maintenance: Maintenance
     backups: Backups
     finding: Finding
+    differences: Differences

@@ -11,6 +11,7 @@ from appliance.cli.backup import backup, recovery_key
 from appliance.cli.branch import branch
 from appliance.cli.call import Setup
 from appliance.cli.demo import demo
+from appliance.cli.difference import diff
 from appliance.cli.export import export
 from appliance.cli.failures import (
     DONE,
@@ -50,6 +51,7 @@ COMMANDS = (
 for command in COMMANDS:
     stagekeeper.add_command(command)
 stagekeeper.add_command(completion)
+snapshot.add_command(diff)
 
 
 def main(arguments: Sequence[str] | None = None, open_here: OpenLocally = open_locally) -> int:

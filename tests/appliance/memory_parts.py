@@ -13,6 +13,7 @@ from appliance.exports import Exporter
 from appliance.wiring import Parts, Plumbing
 from core.errors import NotFound
 from snapshots.chunk_store import ChunkStore
+from tests.web.memory_differences import MemoryDifferences
 from tests.web.memory_finding import MemoryFinding
 from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemoryMaintenance, MemorySealing
@@ -105,6 +106,7 @@ class MemoryParts:
             MemorySealing(),
             MemoryJournals(),
             MemoryMaintenance(),
+            MemoryDifferences(),
             self.exporter,
             backups,
             MemoryFinding(self.shares),

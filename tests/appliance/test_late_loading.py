@@ -17,7 +17,7 @@ PLACES = sorted(
 
 
 def test_there_are_places() -> None:
-    assert len(PLACES) == 4
+    assert len(PLACES) >= 4
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -11,6 +11,7 @@ from core.clock import format_time
 from core.errors import NotFound, Refused, StagekeeperError
 from staging.protocol import SequenceGap
 from tests.web.memory_backups import MemoryBackups
+from tests.web.memory_differences import MemoryDifferences
 from tests.web.memory_finding import MemoryFinding
 from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemoryMaintenance, MemorySealing
@@ -305,12 +306,24 @@ class MemoryOperations:
         self.sealing = MemorySealing()
         self.journals = MemoryJournals()
         self.backups = MemoryBackups()
+        self.differences = MemoryDifferences()
 
     def operations(self) -> Operations:
         """Return what the web side is given."""
-        upkeep = (self.keeping, self.sealing, self.journals, MemoryMaintenance(), self.backups, MemoryFinding(self.shares))
-        desks = (self.intake, self.health, *upkeep)
-        return Operations(self.shares, self.administration, self.sign_in, *desks)
+        return Operations(
+            shares=self.shares,
+            administration=self.administration,
+            sign_in=self.sign_in,
+            intake=self.intake,
+            health=self.health,
+            keeping=self.keeping,
+            sealing=self.sealing,
+            journals=self.journals,
+            maintenance=MemoryMaintenance(),
+            backups=self.backups,
+            finding=MemoryFinding(self.shares),
+            differences=self.differences,
+        )
 
 
 def _check_admin(actor: Actor) -> None:

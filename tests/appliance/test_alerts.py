@@ -1,0 +1,69 @@
+"""A burst is told in a share's state and among the figures until somebody releases the hold."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from appliance.appliance_db import ApplianceDatabase
+from appliance.audit import AuditLog
+from appliance.folding import keep_step
+from appliance.health_desk import HealthDesk
+from appliance.keeping_desk import KeepingDesk
+from appliance.rights import Rights
+from appliance.root import Root
+from appliance.schedules import Schedules
+from appliance.share_desk import ShareDesk
+from appliance.share_worker import ShareWorker
+from appliance.vault import Vault
+from staging.changes import Attributes, Change, Create, Kind, Mirror, Unlink
+from staging.frame_format import seal_frame
+from staging.protocol import Open
+from tests.appliance.memory_parts import SHARE
+from tests.appliance.settable_clock import SettableClock
+from web.operations import Actor
+
+ADMIN = Actor("admin", "admin")
+PLAIN = Attributes(0o644, 0, 0, 7)
+NAMES = [b"%d" % number for number in range(200)]
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    for part in ("journal", "packs", "db", "audit"):
+        (tmp_path / part).mkdir()
+    counter = itertools.count()
+    return Vault(Root(tmp_path, bytes(16)), SettableClock(), lambda size: next(counter).to_bytes(size, "big"))
+
+
+def send(vault: Vault, changes: list[Change]) -> None:
+    opened = vault.register(SHARE, b"leeds/finance---")
+    session = opened.receiver.open(Open(opened.receiver.share_id, 1)).session
+    position = opened.journal.position
+    frame = seal_frame(opened.receiver.share_id, 1, position.sequence + 1, position.hash, NAMES, changes)
+    opened.receiver.frames(session, frame)
+    opened.fold.fold_all()
+
+
+def test_an_alert_lasts_until_the_hold_is_released(vault: Vault, database: ApplianceDatabase, tmp_path: Path) -> None:
+    rights, audit = Rights(lambda account: []), AuditLog(tmp_path / "audit", bytes(16), vault.clock)
+    worker = ShareWorker("keep", vault.names, keep_step(vault))
+    shares, health = ShareDesk(vault, worker, rights, audit), HealthDesk(vault, worker, worker)
+    keeping = KeepingDesk(vault, worker, rights, audit, Schedules(database, vault.clock))
+
+    def told() -> tuple[str, str, float]:
+        status = shares.share_status(ADMIN, SHARE)
+        (alerts,) = (value for name, _, _, value in health.metrics() if name == "stagekeeper_alerts")
+        return status.state, status.reason, alerts
+
+    send(vault, [Mirror(True), *(Create(number, Kind.FILE, PLAIN) for number in range(200)), Mirror(False)])
+    assert told() == ("good", "", 0)
+    send(vault, [Unlink(number) for number in range(150)])
+    (taken,) = shares.list_snapshots(ADMIN, SHARE)
+    label = "before at least 150 of 200 files were deleted"
+    assert (taken.trigger, taken.label) == ("burst", label)
+    assert told() == ("good", f"snapshot {taken.id} is held: {label}", 1)
+    keeping.release(ADMIN, SHARE, taken.id, "burst")
+    assert told() == ("good", "", 0)
+    audit.close()
+    vault.close()
