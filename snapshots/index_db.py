@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from core.database import ReaderPool, migrate, open_database, transaction
+from core.database import ReaderPool, migrate, open_database, transaction, truncate_log
 from core.digest import Digest
 from snapshots.pack_format import Location, TrailerEntry
 
@@ -124,7 +124,7 @@ class ChunkIndex:
 
     def truncate_log(self) -> None:
         """Write the WAL back and cut it."""
-        self._database.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        truncate_log(self._database.conn, self._path)
 
     def close(self) -> None:
         """Close all connections."""
