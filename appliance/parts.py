@@ -25,7 +25,7 @@ def make_parts(plumbing: Plumbing) -> Parts:
     vault = Vault(plumbing.root, plumbing.clock, plumbing.chance)
     worker = ShareWorker("fold", vault.names, fold_step(vault))
     keeper = ShareWorker("keep", vault.names, keep_step(vault), KEEP_EVERY_SECONDS)
-    desk = ShareDesk(vault, worker, plumbing.rights, plumbing.audit)
+    desk = ShareDesk(vault, worker, plumbing.rights, plumbing.audit, plumbing.ballast)
 
     @contextmanager
     def open_source(actor: Actor, source: str) -> Iterator[SnapshotSource]:
@@ -46,8 +46,8 @@ def make_parts(plumbing: Plumbing) -> Parts:
         worker.stop()
         vault.close()
 
-    intake = IntakeDesk(vault, worker, plumbing.branches, plumbing.enrolment)
-    health = HealthDesk(vault, worker, keeper)
+    intake = IntakeDesk(vault, worker, plumbing.branches, plumbing.enrolment, plumbing.ballast)
+    health = HealthDesk(vault, worker, keeper, plumbing.ballast)
     keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit, Schedules(plumbing.database, plumbing.clock))
     sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
     journals = JournalDesk(vault, plumbing.rights)

@@ -18,6 +18,7 @@ from appliance.accounts import Accounts
 from appliance.administration import Administered, ApplianceAdministration
 from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
+from appliance.ballast import Ballast
 from appliance.branches import Branches
 from appliance.certificates import CERTIFICATE_FILE, KEY_FILE, fingerprint
 from appliance.credentials import Chance
@@ -57,6 +58,7 @@ class Plumbing:
 
     root: Root
     settings: Settings
+    ballast: Ballast
     clock: Clock
     chance: Chance
     files: FileLayer
@@ -117,6 +119,9 @@ def certificate_of(root: Root, settings: Settings) -> Certificate:
 def build_plumbing(root: Root, settings: Settings, certificate: Certificate, machine: Machine, stack: ExitStack) -> Plumbing:
     """Open database and audit log; `stack` closes them."""
     clock, chance = machine.clock, machine.chance
+    ballast = Ballast(root.parts, settings.space.ballast_bytes, settings.space.reserve_bytes, machine.files)
+    ballast.tend()  # before anything is opened: on a full disk SQLite cannot even read
+    stack.callback(ballast.tend)  # what is closed wants to write too
     database = ApplianceDatabase(root.db / "appliance.db")
     stack.callback(database.close)
     audit = AuditLog(root.audit, root.store_id, clock, machine.files)
@@ -127,6 +132,7 @@ def build_plumbing(root: Root, settings: Settings, certificate: Certificate, mac
     return Plumbing(
         root=root,
         settings=settings,
+        ballast=ballast,
         clock=clock,
         chance=chance,
         files=machine.files,
