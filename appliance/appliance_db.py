@@ -13,16 +13,11 @@ from typing import Any
 from sqlite_utils import Database
 
 from appliance.migrations_db import MIGRATIONS
-from core.database import DatabaseDamaged, DatabaseError, OperationalError, migrate, open_database, transaction
-from core.errors import TryLater
+from core.database import migrate, open_database, transaction, translated
 
 Row = dict[str, Any]
 
 _LOG_PAGES = 64  # the file is small and seldom changed: its log need not grow to megabytes
-
-
-class DatabaseUnavailable(TryLater):
-    """SQLite could not read or write just now: no space, or an error of the disk."""
 
 
 class ApplianceDatabase:
@@ -37,7 +32,7 @@ class ApplianceDatabase:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Return all rows of a query; inside a write block it sees the block's changes."""
-        with self._translated():
+        with translated(self._path):
             return list(self._connection().query(sql, parameters))
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
@@ -59,7 +54,7 @@ class ApplianceDatabase:
             if connection.in_transaction:
                 yield
                 return
-            with self._translated(), transaction(connection):
+            with translated(self._path), transaction(connection):
                 yield
 
     def close(self) -> None:
@@ -76,15 +71,3 @@ class ApplianceDatabase:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         return connection
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Raise what SQLite says as one of our errors."""
-        try:
-            yield
-        except OperationalError as error:
-            raise DatabaseUnavailable(
-                f"{self._path} cannot be used just now: {error}", remedy="check the disk's space and health, then try again"
-            ) from error
-        except DatabaseError as error:
-            raise DatabaseDamaged(f"{self._path}: {error}", remedy="see the runbook: damaged database") from error

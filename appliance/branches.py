@@ -15,7 +15,7 @@ from appliance.branches_db import BranchRow, BranchTable
 from appliance.credentials import Chance, kept_form, new_code, new_secret, plain_code
 from appliance.names import check_name
 from core.clock import NANOSECONDS, Clock, format_time
-from core.errors import NotFound, Refused
+from core.errors import NotFound, Refused, TryLater
 from web.operations import BranchCode
 
 CODE_SECONDS = 24 * 3600
@@ -141,14 +141,18 @@ class Branches:
         return name
 
     def flush(self) -> None:
-        """Write when branches called last; a crash loses half a minute of that, nothing else."""
+        """Write when branches called last; a crash loses half a minute of that, nothing else. A full disk has it wait."""
         with self._lock:
             seen, self._seen = self._seen, {}
             self._flushed_at = self._clock.monotonic()
-        if seen:
-            with self._database.write():
-                for name, time_ns in seen.items():
-                    self._table.set_last_seen(name, time_ns)
+        try:
+            if seen:
+                with self._database.write():
+                    for name, time_ns in seen.items():
+                        self._table.set_last_seen(name, time_ns)
+        except TryLater:  # neither a branch's call nor the end of the service fails for this
+            with self._lock:
+                self._seen = seen | self._seen
 
     def _load(self) -> None:
         """Take the tokens from the table; replaced as a whole, so that readers need no lock."""

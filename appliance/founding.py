@@ -9,11 +9,13 @@ from pathlib import Path
 from appliance.accounts import Accounts
 from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
+from appliance.ballast import Ballast
 from appliance.certificates import CERTIFICATE_FILE, fingerprint, write_certificate
 from appliance.credentials import Chance, check_new_password
 from appliance.gates import owner_actor
 from appliance.recovery_key import RecoveryKey, new_recovery_key, write_public_key
 from appliance.root import STORE_ID_BYTES, Root, finish_root, init_root
+from appliance.settings import Settings
 from core.clock import Clock, SystemClock
 
 FIRST_ACCOUNT = "admin"
@@ -43,5 +45,7 @@ def found_appliance(
         Accounts(database, clock, chance).add(FIRST_ACCOUNT, "admin", password, [])
     with closing(AuditLog(root.audit, root.store_id, clock)) as audit:
         audit.record(owner_actor(os.getuid()), "appliance.init", str(root.path))
+    space = Settings().space
+    Ballast(root.parts, space.ballast_bytes, space.reserve_bytes).tend()
     finish_root(root)
     return Founded(root, FIRST_ACCOUNT, fingerprint(root.tls / CERTIFICATE_FILE), recovery_key)

@@ -1,4 +1,4 @@
-"""WSGI gates before the web side: who may speak as the owner, and an end to long answers when the process stops."""
+"""WSGI gates before the web side: who may speak as the owner, room on a full disk, an end to long answers at the stop."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -51,6 +51,16 @@ def stopping_gate(app: WsgiApp, stopping: Callable[[], bool]) -> WsgiApp:
 
     def gate(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         return _Stoppable(app(environ, start_response), stopping)
+
+    return gate
+
+
+def tending_gate(app: WsgiApp, tend: Callable[[], None]) -> WsgiApp:
+    """Return the app before each of whose requests the disks are looked after."""
+
+    def gate(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        tend()
+        return app(environ, start_response)
 
     return gate
 

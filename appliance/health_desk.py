@@ -4,27 +4,29 @@ import os
 from collections.abc import Callable, Iterator
 
 from appliance.alerts import burst_alerts
+from appliance.ballast import Ballast
 from appliance.maintenance_desk import store_metrics
 from appliance.share_worker import ShareWorker
 from appliance.vault import Vault
-
-_LOW_SPACE_BYTES = 256 * 1024 * 1024  # below this packs, journals and WAL files may fail at any write
 
 
 class HealthDesk:
     """Looks at the vault and the fold."""
 
-    def __init__(self, vault: Vault, worker: ShareWorker, keeper: ShareWorker, backup_age_seconds: Callable[[], float]) -> None:
+    def __init__(
+        self, vault: Vault, worker: ShareWorker, keeper: ShareWorker, backup_age_seconds: Callable[[], float], ballast: Ballast
+    ) -> None:
         """Bind the parts."""
-        self._vault, self._worker, self._keeper = vault, worker, keeper
+        self._vault, self._worker, self._keeper, self._ballast = vault, worker, keeper, ballast
         self._backup_age_seconds = backup_age_seconds
 
     def ready(self) -> list[str]:
         """Return why data is not taken, or not folded, at the moment; empty when all is well."""
         reasons = [f"{share} is not folded: {why}" for share, why in sorted(self._worker.failures.items())]
-        space = os.statvfs(self._vault.root.path)
-        if space.f_bavail * space.f_frsize < _LOW_SPACE_BYTES:
-            reasons.append("the disk of the store is almost full")
+        if not self._ballast.has_room():
+            reasons.append("the disk of the store is almost full: no new data is taken")
+        if self._ballast.is_given_up():
+            reasons.append("the disk of the store is full: its ballast was given up, so that reading and removing go on")
         return reasons
 
     def metrics(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
@@ -35,6 +37,7 @@ class HealthDesk:
         yield "stagekeeper_backup_age_seconds", what, {}, self._backup_age_seconds()
         space = os.statvfs(self._vault.root.path)
         yield "stagekeeper_free_bytes", "Free bytes on the disk of the store", {}, space.f_bavail * space.f_frsize
+        yield "stagekeeper_ballast_bytes", "Bytes kept back for a full disk", {}, self._ballast.held_bytes
         chunks, packs = self._vault.store.counts()
         yield "stagekeeper_chunks", "Chunks in the store", {}, chunks
         yield "stagekeeper_packs", "Packs in the store", {}, packs

@@ -1,18 +1,25 @@
 """The agents' side of the appliance: enrolment, sessions, frames, chunks. Implements `web.operations.Intake`."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import msgspec
 
+from appliance.ballast import Ballast, no_room
 from appliance.branches import Branches
 from appliance.enrolment import EnrolmentDesk
 from appliance.names import check_name
 from appliance.share_worker import ShareWorker
 from appliance.vault import OpenShare, ShareNotFound, Vault
-from core.errors import Refused
+from core.database import DatabaseRefused, DatabaseUnavailable
+from core.durable import NoSpace, WriteFailed
+from core.errors import Refused, Stopped
 from staging.protocol import Open
 from staging.receiver import POLL_SECONDS
 
+_LOG = logging.getLogger("stagekeeper.intake")
 _Form = TypeVar("_Form")
 _encode = msgspec.json.Encoder().encode
 
@@ -25,6 +32,10 @@ class ShareUnknown(Refused):
     """An agent talks about a share that was never opened here."""
 
 
+class ShareStopped(Stopped):
+    """The appliance takes no changes of a share until it was started again."""
+
+
 class EnrollRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an agent sends to enrol."""
 
@@ -35,9 +46,10 @@ class EnrollRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class IntakeDesk:
     """The operations of agents."""
 
-    def __init__(self, vault: Vault, worker: ShareWorker, branches: Branches, enrolment: EnrolmentDesk) -> None:
+    def __init__(self, vault: Vault, worker: ShareWorker, branches: Branches, enrolment: EnrolmentDesk, ballast: Ballast) -> None:
         """Bind the parts."""
         self._vault, self._worker, self._branches, self._enrolment = vault, worker, branches, enrolment
+        self._ballast = ballast
 
     def enroll(self, body: bytes, address: str) -> bytes:
         """Trade a one-time code for the branch's credential."""
@@ -53,21 +65,24 @@ class IntakeDesk:
         """Begin a session; a share that is opened for the first time comes to exist."""
         message = _decode(body, Open)
         name = f"{branch}/{check_name('share', share)}"
-        try:
-            opened = self._vault.share(name)
-        except ShareNotFound:
-            if message.epoch != 1:
-                raise _unknown(name) from None
-            opened = self._vault.register(name, message.share_id)
-        return _encode(opened.receiver.open(message))
+        with _for_branches():
+            try:
+                opened = self._vault.share(name)
+            except ShareNotFound:
+                if message.epoch != 1:
+                    raise _unknown(name) from None
+                opened = self._vault.register(name, message.share_id)
+            return _encode(opened.receiver.open(message))
 
     def frames(self, branch: str, share: str, session: str, body: bytes) -> bytes:
         """Take frames; durable on return."""
-        opened = self._share(branch, share)
-        try:
-            return _encode(opened.receiver.frames(session, body))
-        finally:
-            self._worker.notify(opened.name)
+        self._ballast.check_room(len(body))
+        with _for_branches():
+            opened = self._share(branch, share)
+            try:
+                return _encode(opened.receiver.frames(session, body))
+            finally:
+                self._worker.notify(opened.name)
 
     def missing(self, branch: str, share: str, body: bytes) -> bytes:
         """Answer which chunks should be put."""
@@ -75,7 +90,9 @@ class IntakeDesk:
 
     def chunks(self, branch: str, share: str, session: str, body: bytes) -> bytes:
         """Keep chunks; durable on return."""
-        self._share(branch, share).receiver.chunks(body)
+        self._ballast.check_room(len(body))
+        with _for_branches():
+            self._share(branch, share).receiver.chunks(body)
         return b"{}"
 
     def tasks(self, branch: str) -> bytes:
@@ -88,6 +105,22 @@ class IntakeDesk:
             return self._vault.share(name)
         except ShareNotFound:
             raise _unknown(name) from None
+
+
+@contextmanager
+def _for_branches() -> Iterator[None]:
+    """Tell a branch that nothing can be written without the appliance's own places; the log here has them."""
+    try:
+        yield
+    except (NoSpace, DatabaseUnavailable, DatabaseRefused) as error:
+        _LOG.warning("no space for what a branch sends: %s", error.message)
+        raise no_room() from error
+    except WriteFailed as error:
+        _LOG.error("what a branch sends cannot be written: %s", error.message)
+        raise ShareStopped(
+            "the appliance cannot write this share's changes: its disk failed",
+            remedy="changes are kept on the branch; the appliance's log names the file, its runbook what to do",
+        ) from error
 
 
 def _unknown(name: str) -> ShareUnknown:

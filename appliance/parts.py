@@ -33,7 +33,7 @@ def make_parts(plumbing: Plumbing) -> Parts:
     keeper = ShareWorker("keep", vault.names, keep_step(vault), KEEP_EVERY_SECONDS)
     indexes = FindIndexes(vault)
     indexer = ShareWorker("index", vault.names, index_step(vault, indexes), INDEX_EVERY_SECONDS)
-    desk = ShareDesk(vault, worker, plumbing.rights, plumbing.audit)
+    desk = ShareDesk(vault, worker, plumbing.rights, plumbing.audit, plumbing.ballast)
 
     @contextmanager
     def open_source(actor: Actor, source: str) -> Iterator[SnapshotSource]:
@@ -61,8 +61,8 @@ def make_parts(plumbing: Plumbing) -> Parts:
         indexes.close()
         vault.close()
 
-    intake = IntakeDesk(vault, worker, plumbing.branches, plumbing.enrolment)
-    health = HealthDesk(vault, worker, keeper, backups.age_seconds)
+    intake = IntakeDesk(vault, worker, plumbing.branches, plumbing.enrolment, plumbing.ballast)
+    health = HealthDesk(vault, worker, keeper, backups.age_seconds, plumbing.ballast)
     keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit, Schedules(plumbing.database, plumbing.clock))
     sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
     journals = JournalDesk(vault, plumbing.rights)

@@ -113,6 +113,11 @@ class Root:
         return self.run / "control.sock"
 
     @property
+    def parts(self) -> list[Path]:
+        """What may stand on a disk of its own."""
+        return [self.path / part for part in _PARTS]
+
+    @property
     def owner(self) -> int:
         """The user id that owns the folder."""
         return self.path.stat().st_uid

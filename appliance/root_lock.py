@@ -1,5 +1,6 @@
 """One process at a time on an appliance's folder."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -28,8 +29,9 @@ class RootLock:
             holder = os.pread(self._descriptor, 20, 0).strip()
             self.release()
             raise RootLocked(path, int(holder) if holder.isdigit() else None) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds, only who has it cannot be told
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Give the lock back; may be called twice."""

@@ -17,7 +17,7 @@ import msgspec
 from appliance import control_socket
 from appliance.allocator import share_heaps
 from appliance.connections import LimitedServer, TlsAdapter
-from appliance.gates import network_gate, owner_gate, stopping_gate
+from appliance.gates import network_gate, owner_gate, stopping_gate, tending_gate
 from appliance.parts import make_parts
 from appliance.settings import Environment, ServerSettings
 from appliance.wiring import Appliance, Certificate, open_appliance
@@ -94,7 +94,8 @@ def serve(appliance: Appliance, listen: str, announce: Callable[[str], None]) ->
 def _network_server(
     appliance: Appliance, address: tuple[str, int], limits: ServerSettings, stopping: threading.Event
 ) -> LimitedServer:
-    app = stopping_gate(network_gate(appliance.app), stopping.is_set)
+    tended = tending_gate(appliance.app, appliance.plumbing.ballast.tend)
+    app = stopping_gate(network_gate(tended), stopping.is_set)
     server = LimitedServer(address, app, limits, limits.threads, appliance.plumbing.clock)
     server.ssl_adapter = _adapter(appliance.certificate)
     return server
@@ -102,7 +103,8 @@ def _network_server(
 
 def _control_server(appliance: Appliance, limits: ServerSettings, stopping: threading.Event) -> LimitedServer:
     root = appliance.plumbing.root
-    app = stopping_gate(owner_gate(appliance.app, root.owner), stopping.is_set)
+    tended = tending_gate(appliance.app, appliance.plumbing.ballast.tend)
+    app = stopping_gate(owner_gate(tended, root.owner), stopping.is_set)
     own = msgspec.structs.replace(limits, threads_per_address=_CONTROL_THREADS)
     return ControlServer(str(root.control_socket), app, own, _CONTROL_THREADS, appliance.plumbing.clock, peercreds_enabled=True)
 

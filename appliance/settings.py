@@ -20,6 +20,7 @@ MIN_PASSWORD_CHARACTERS = 12  # the interface's promise; shorter ones fall to gu
 
 Threads = Annotated[int, Meta(ge=2, le=1024)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Bytes = Annotated[int, Meta(ge=0, le=2**50)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
@@ -62,6 +63,13 @@ class BackupSettings(Struct, frozen=True, forbid_unknown_fields=True):
     time_zone: str = "UTC"  # whose night it is
 
 
+class SpaceSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept free on the disks of the store; of a small disk at most a sixteenth each."""
+
+    ballast_bytes: Bytes = 64 * 1024 * 1024  # given up when a disk is full: one pack can then be written anew
+    reserve_bytes: Bytes = 256 * 1024 * 1024  # with less free no new data is taken; WAL files, folds and seals have it
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of an appliance."""
 
@@ -69,6 +77,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     web: WebPages = WebPages()
     directories: DirectorySettings = DirectorySettings()
     backup: BackupSettings = BackupSettings()
+    space: SpaceSettings = SpaceSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,4 +131,8 @@ listen = "{DEFAULT_LISTEN}"
 
 [backup]
 # time_zone = "UTC"              the appliance's own files are backed up at 02:00 there
+
+[space]
+# ballast_bytes = 67108864       preallocated on each disk of the store, given up when it is full; 0 = none
+# reserve_bytes = 268435456      with less free, no new data is taken
 """

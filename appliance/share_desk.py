@@ -10,6 +10,7 @@ from pathlib import Path
 
 from appliance.alerts import burst_alerts
 from appliance.audit import AuditLog
+from appliance.ballast import Ballast
 from appliance.handover import steps_of
 from appliance.restores import restore_with_progress
 from appliance.rights import Action, Reach, Rights
@@ -51,9 +52,9 @@ class TargetRefused(Refused):
 class ShareDesk:
     """The operations on shares."""
 
-    def __init__(self, vault: Vault, worker: ShareWorker, rights: Rights, audit: AuditLog) -> None:
+    def __init__(self, vault: Vault, worker: ShareWorker, rights: Rights, audit: AuditLog, ballast: Ballast) -> None:
         """Bind the parts."""
-        self._vault, self._worker, self._rights, self._audit = vault, worker, rights, audit
+        self._vault, self._worker, self._rights, self._audit, self._ballast = vault, worker, rights, audit, ballast
 
     def list_shares(self, actor: Actor) -> list[Share]:
         """Return the shares that the actor may see."""
@@ -172,7 +173,7 @@ class ShareDesk:
     def stats(self, actor: Actor) -> Stats:
         """Return what the store holds and what it takes."""
         self._rights.check(actor, Action.VIEW_STATS)
-        return measure(self._vault)
+        return measure(self._vault, self._ballast.held_bytes)
 
     @contextmanager
     def static_source(self, share: str, moment: str) -> Iterator[tuple[TreeView, SnapshotRow]]:

@@ -10,7 +10,7 @@ from web.operations import Stats
 _BLOCK = 512  # unit of st_blocks, whatever the file system's own block size is
 
 
-def measure(vault: Vault) -> Stats:
+def measure(vault: Vault, ballast_bytes: int) -> Stats:
     """Return the figures of `stats`, after the WAL files were written back."""
     vault.truncate_logs()
     total = allocated_bytes(vault.root.path)
@@ -18,7 +18,8 @@ def measure(vault: Vault) -> Stats:
     chunks, packs = vault.store.counts()
     space = os.statvfs(vault.root.path)
     logical = sum(_logical_bytes(vault, name) for name in vault.names())
-    return Stats(min(logical, 2**63 - 1), total - journal, journal, total, space.f_bavail * space.f_frsize, chunks, packs)
+    free = space.f_bavail * space.f_frsize
+    return Stats(min(logical, 2**63 - 1), total - journal, journal, total, free, chunks, packs, ballast_bytes)
 
 
 def _logical_bytes(vault: Vault, name: str) -> int:

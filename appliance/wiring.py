@@ -19,6 +19,7 @@ from appliance.administration import Administered, ApplianceAdministration
 from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
 from appliance.backup_desk import BackupDesk
+from appliance.ballast import Ballast
 from appliance.branches import Branches
 from appliance.certificates import CERTIFICATE_FILE, KEY_FILE, fingerprint
 from appliance.credentials import Chance
@@ -75,6 +76,7 @@ class Plumbing:
 
     root: Root
     settings: Settings
+    ballast: Ballast
     clock: Clock
     chance: Chance
     files: FileLayer
@@ -144,6 +146,9 @@ def build_plumbing(root: Root, settings: Settings, certificate: Certificate, mac
             f"{root.db / 'appliance.db'} is missing: accounts, branches and schedules",
             remedy="put it back with `stagekeeper rebuild --recovery-key-file F`; see the runbook",
         )
+    ballast = Ballast(root.parts, settings.space.ballast_bytes, settings.space.reserve_bytes, machine.files)
+    ballast.tend()  # before anything is opened: on a full disk SQLite cannot even read
+    stack.callback(ballast.tend)  # what is closed wants to write too
     database = ApplianceDatabase(root.db / "appliance.db")
     stack.callback(database.close)
     audit = AuditLog(root.audit, root.store_id, clock, machine.files)
@@ -154,6 +159,7 @@ def build_plumbing(root: Root, settings: Settings, certificate: Certificate, mac
     return Plumbing(
         root=root,
         settings=settings,
+        ballast=ballast,
         clock=clock,
         chance=chance,
         files=machine.files,

@@ -34,7 +34,7 @@ class KnownDb:
         try:
             self._connection = _open(path)
         except (DatabaseDamaged, DatabaseError) as error:
-            if isinstance(error, OperationalError) or isinstance(error.__cause__, OperationalError):
+            if isinstance(error, OperationalError):
                 raise  # no space, no descriptors: nothing is wrong with what is there
             self._connection = None
             self.renew()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from random import Random
 
 from branch.backoff import Backoff
-from branch.line import ApplianceRefused
+from branch.line import ApplianceBusy, ApplianceRefused
 from branch.outbox import Outbox
 from branch.outbox_format import decode_frame_record
 from branch.outbox_scan import Entry
@@ -167,7 +167,9 @@ class Sender:
             return
         self._session.lose()
         self.has_tried.set()
-        self._state.line(f"the line is down: {error.message}")
+        has_answered = isinstance(error, ApplianceBusy | ApplianceRefused)
+        what = "the appliance takes nothing just now" if has_answered else "the line is down"
+        self._state.line(f"{what}: {error.message}")
         self._stopping.wait(self._backoff.next_seconds())
 
     def _refused(self, error: ApplianceRefused) -> None:

@@ -37,6 +37,10 @@ class DatabaseDamaged(Damaged):
     """SQLite cannot read a database."""
 
 
+class DatabaseUnavailable(TryLater):
+    """SQLite could not open, read or write a database just now (no space, no descriptors, the disk fails); it may be sound."""
+
+
 class DatabaseRefused(TryLater):
     """SQLite could not write (the disk is full, or fails); nothing of the transaction was kept."""
 
@@ -45,13 +49,31 @@ class DatabaseBusy(TryLater):
     """Another process held a database for too long."""
 
 
+_DAMAGE = frozenset({11, 26})  # SQLITE_CORRUPT and SQLITE_NOTADB; all else tells of the moment, not of the bytes
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Raise what SQLite says inside as one of our errors: damage only when it found wrong bytes."""
+    try:
+        yield
+    except DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+            raise DatabaseDamaged(f"{path}: {error}", remedy="see the runbook: damaged database") from error
+        if isinstance(error, OperationalError):
+            raise DatabaseUnavailable(
+                f"{path} cannot be used just now: {error}", remedy="check the disk's space and health, then try again"
+            ) from error
+        raise
+
+
 def open_database(
     path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "FULL", cache_kib: int = 2048, read_only: bool = False
 ) -> Database:
     """Open (or make) a database in WAL mode and check that the pragmas took."""
     if pysqlite3.sqlite_version_info < MIN_VERSION:
         raise Stopped(f"SQLite {pysqlite3.sqlite_version} is too old", remedy="install pysqlite3 0.6.1 or newer")
-    try:
+    with translated(path):
         mode = "ro" if read_only else "rwc"
         connection = pysqlite3.connect(
             f"{path.absolute().as_uri()}?mode={mode}",
@@ -67,8 +89,6 @@ def open_database(
             connection.execute(f"PRAGMA journal_size_limit={_WAL_LIMIT_BYTES}")
         connection.execute(f"PRAGMA cache_size=-{cache_kib}")
         connection.execute("PRAGMA temp_store=MEMORY")
-    except DatabaseError as error:
-        raise DatabaseDamaged(f"{path} cannot be opened: {error}", remedy="see the runbook: damaged database") from error
     return Database(connection)
 
 
@@ -118,7 +138,8 @@ class ReaderPool:
                 self._path, synchronous=self._synchronous, cache_kib=self._cache_kib, read_only=self._read_only
             ).conn
         try:
-            return list(connection.execute(statement, parameters).fetchall())
+            with translated(self._path):
+                return list(connection.execute(statement, parameters).fetchall())
         finally:
             if len(self._idle) < _IDLE_READERS:
                 self._idle.append(connection)
@@ -158,6 +179,12 @@ def migrate(database: Database, migrations: Sequence[Migration]) -> None:
         with transaction(database.conn):
             migration(database)
             database.conn.execute(f"PRAGMA user_version={number}")
+
+
+def truncate_log(connection: Connection, path: Path) -> None:
+    """Write a database's WAL back and cut it."""
+    with translated(path):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _set(connection: Connection, pragma: str, value: str, expected: str | int) -> None:

@@ -41,6 +41,9 @@ class FileLayer(Protocol):
     def truncate(self, descriptor: int, size: int) -> None:
         """Cut the file to `size` bytes."""
 
+    def allocate(self, descriptor: int, size: int) -> None:
+        """Let the file take `size` bytes of the disk, whatever it holds."""
+
     def sync_directory(self, path: Path) -> None:
         """Return when the names in a directory are on the medium."""
 
@@ -78,6 +81,10 @@ class OsFileLayer:
     def truncate(self, descriptor: int, size: int) -> None:
         """Cut the file to `size` bytes."""
         os.ftruncate(descriptor, size)
+
+    def allocate(self, descriptor: int, size: int) -> None:
+        """Let the file take `size` bytes of the disk, whatever it holds."""
+        os.posix_fallocate(descriptor, 0, size)
 
     def sync_directory(self, path: Path) -> None:
         """Return when the names in a directory are on the medium."""
@@ -196,6 +203,23 @@ def replace_file(path: Path, data: bytes, files: FileLayer = OS_FILES) -> None:
         os.close(descriptor)
     files.rename(temporary, path)
     files.sync_directory(path.parent)
+
+
+def reserve_file(path: Path, size: int, files: FileLayer = OS_FILES) -> bool:
+    """Make (or lengthen) a file that only takes up `size` bytes; without that much room there is none, and False is returned."""
+    try:
+        descriptor = files.open_append(path)
+        try:
+            files.allocate(descriptor, size)
+            files.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        files.sync_directory(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            files.unlink(path)
+        return False
+    return True
 
 
 def move_file(source: Path, target: Path, files: FileLayer = OS_FILES) -> None:

@@ -5,13 +5,14 @@ fence) is changed in place, an older one is closed and a new one opened: copy-on
 snapshot or anchor ever taken; it never moves back.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from core.database import Connection, migrate, open_database
+from core.database import Connection, DatabaseUnavailable, migrate, open_database, truncate_log
 from core.digest import Digest
 from snapshots.schema_db import LIVE, MIGRATIONS
 from staging.changes import Attributes, Chunk, ContentRef, Kind, Recipe
@@ -63,6 +64,7 @@ class CatalogueWriter:
 
     def __init__(self, path: Path) -> None:
         """Open or make a share's file."""
+        self._path = path
         self.database = open_database(path)
         migrate(self.database, MIGRATIONS)
         self.connection: Connection = self.database.conn
@@ -234,11 +236,12 @@ class CatalogueWriter:
 
     def truncate_log(self) -> None:
         """Write the WAL back and cut it."""
-        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        truncate_log(self.connection, self._path)
 
     def close(self) -> None:
-        """Close the file; its WAL is written back and gone."""
-        self.truncate_log()
+        """Close the file; its WAL is written back and gone, unless the disk is full: then it is read where it stands."""
+        with contextlib.suppress(DatabaseUnavailable):
+            self.truncate_log()
         self.connection.close()
 
     def forget_caches(self) -> None:

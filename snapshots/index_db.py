@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from core.database import Connection, ReaderPool, migrate, open_database, transaction
+from core.database import Connection, ReaderPool, migrate, open_database, transaction, truncate_log
 from core.digest import DIGEST_BYTES, Digest
 from snapshots.pack_format import Location, TrailerEntry
 
@@ -145,6 +145,7 @@ class ChunkIndex(ChunkLookup):
 
     def __init__(self, path: Path, now_ns: int) -> None:
         """Open or make the index; packs whose age was never noted count as written now."""
+        self._path = path
         self._database = open_database(path, synchronous="NORMAL", cache_kib=32_768)
         migrate(self._database, [_create, _add_bases, _add_removal])
         super().__init__(path, read_only=False)
@@ -220,7 +221,7 @@ class ChunkIndex(ChunkLookup):
 
     def truncate_log(self) -> None:
         """Write the WAL back and cut it."""
-        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        truncate_log(self.connection, self._path)
 
     def close(self) -> None:
         """Close all connections."""

@@ -63,6 +63,11 @@ class FaultyFiles(FileLayer):
         self._synced_sizes[path] = min(self._synced_sizes[path], size)
         self._after()
 
+    def allocate(self, descriptor: int, size: int) -> None:
+        self._before("allocate", self._paths[descriptor])
+        self._real.allocate(descriptor, size)
+        self._after()
+
     def sync_directory(self, path: Path) -> None:
         self._before("sync_directory", path)
         self._real.sync_directory(path)

@@ -176,6 +176,7 @@ class Stats(Struct, frozen=True):
     free_bytes: int
     chunks: int
     packs: int
+    ballast_bytes: int = 0  # of the total: what is given up when a disk is full
 
 
 class Progress(Struct, frozen=True):

@@ -10,6 +10,7 @@ import pytest
 
 from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
+from appliance.ballast import Ballast
 from appliance.folding import keep_step
 from appliance.keeping_desk import HoldUnknown, KeepingDesk, LastGood, SnapshotHeld, SnapshotUnknown, TextTooLong
 from appliance.rights import Rights
@@ -224,7 +225,9 @@ def test_the_last_good_snapshot_is_held_while_the_share_is_bad(desk: Desk) -> No
 def test_a_scheduled_snapshot_waits_until_the_share_is_good(desk: Desk) -> None:
     desk.snapshot()
     desk.send(Unlink(1))
-    shares = ShareDesk(desk.vault, ShareWorker("fold", list, lambda name: False), Rights(lambda account: []), desk.audit)
+    shares = ShareDesk(
+        desk.vault, ShareWorker("fold", list, lambda name: False), Rights(lambda account: []), desk.audit, Ballast([], 0, 0)
+    )
     actor = Actor("schedule:noon", "operator")
     with pytest.raises(SnapshotDeferred, match="did not fit"):
         shares.create_snapshot(actor, SHARE, "noon")

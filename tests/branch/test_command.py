@@ -105,6 +105,14 @@ def test_an_absent_appliance_means_try_later_and_keeps_the_outbox(rig: Rig, caps
     assert ask(rig, capsys, "run", "--once")[0] == 0
 
 
+def test_an_appliance_that_takes_nothing_is_not_told_as_a_line_that_is_down(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig.protect()
+    rig.target.fault = lambda method, name: "busy"
+    assert ask(rig, capsys, "run", "--once", "--timeout", "0.3")[0] == 7
+    reason = ask(rig, capsys, "status")[1]["shares"][0]["reason"]
+    assert reason == "the appliance takes nothing just now: try later"
+
+
 def test_a_second_agent_on_the_same_state_is_told_to_try_later(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     rig.protect()
     running = rig.agent()

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.clock import TimeUnreadable, format_time, parse_time
-from core.database import DatabaseRefused, DatabaseTooNew, migrate, open_database, transaction
+from core.database import (
+    DatabaseDamaged,
+    DatabaseRefused,
+    DatabaseTooNew,
+    DatabaseUnavailable,
+    migrate,
+    open_database,
+    transaction,
+)
 from core.durable import AppendFile, NoSpace, make_directories, replace_file
 from core.framing import read_records, record_parts
 from core.relpath import PathRefused, is_text, is_within, parse_path, read_path, show_path
@@ -136,6 +144,16 @@ def test_a_full_disk_refuses_the_transaction_and_keeps_what_was_there(tmp_path: 
     assert connection.execute("SELECT length(data) FROM t").fetchall() == [(1,)]
     with transaction(connection):
         connection.execute("INSERT INTO t VALUES (x'0203')")
+
+
+def test_a_database_that_cannot_be_opened_just_now_is_not_damaged(tmp_path: Path) -> None:
+    open_database(tmp_path / "x.db").close()
+    (tmp_path / "x.db-wal").mkdir()  # the log cannot be made, as on a disk without space
+    with pytest.raises(DatabaseUnavailable):
+        open_database(tmp_path / "x.db").conn.execute("SELECT * FROM sqlite_schema")
+    (tmp_path / "y.db").write_bytes(b"no database at all" * 1000)
+    with pytest.raises(DatabaseDamaged):
+        open_database(tmp_path / "y.db")
 
 
 def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
