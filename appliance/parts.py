@@ -10,6 +10,7 @@ from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
 from appliance.journal_desk import JournalDesk
 from appliance.keeping_desk import KeepingDesk
+from appliance.removal_desk import RemovalDesk, RemovalParts
 from appliance.rights import Action
 from appliance.schedules import Schedules
 from appliance.seal_desk import SealDesk
@@ -21,12 +22,19 @@ from appliance.wiring import Parts, Plumbing
 from tapeexport.export_report import SnapshotSource
 from web.operations import Actor
 
+APPLIANCE = Actor("stagekeeper", "system")
+"""Who acts when a time has come."""
+
 
 def make_parts(plumbing: Plumbing) -> Parts:
     """Open the vault and everything that works on it."""
     vault = Vault(plumbing.root, plumbing.clock, plumbing.chance)
     worker = ShareWorker("fold", vault.names, fold_step(vault))
-    keeper = ShareWorker("keep", vault.names, keep_step(vault), KEEP_EVERY_SECONDS)
+
+    def note_removed(name: str) -> None:
+        plumbing.audit.record(APPLIANCE, "share.remove", name, "done", None)
+
+    keeper = ShareWorker("keep", vault.names, keep_step(vault, note_removed), KEEP_EVERY_SECONDS)
     desk = ShareDesk(vault, worker, plumbing.rights, plumbing.audit)
 
     @contextmanager
@@ -57,4 +65,5 @@ def make_parts(plumbing: Plumbing) -> Parts:
     keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit, Schedules(plumbing.database, plumbing.clock))
     sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
     journals = JournalDesk(vault, plumbing.rights)
-    return Parts(desk, intake, health, keeping, sealing, journals, exporter, backups, start, close)
+    removal = RemovalDesk(RemovalParts(vault, keeper, plumbing.rights, plumbing.audit, desk.share_status))
+    return Parts(desk, intake, health, keeping, sealing, journals, removal, exporter, backups, start, close)

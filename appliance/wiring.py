@@ -37,7 +37,7 @@ from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer
 from core.errors import Damaged
 from web.app import create_app
-from web.operations import Health, Intake, Journals, Keeping, Operations, Sealing, Shares
+from web.operations import Health, Intake, Journals, Keeping, Operations, Removal, Sealing, Shares
 from web.settings import WebSettings
 
 
@@ -85,6 +85,7 @@ class Parts:
     keeping: Keeping
     sealing: Sealing
     journals: Journals
+    removal: Removal
     exporter: Exporter
     backups: BackupDesk
     start: Callable[[], None] = lambda: None
@@ -186,7 +187,7 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
         )
     )
     sign_in = SignInDesk(plumbing.database, plumbing.audit, plumbing.clock, plumbing.chance)
-    desks = (parts.intake, parts.health, parts.keeping, parts.sealing, parts.journals, parts.backups)
+    desks = (parts.intake, parts.health, parts.keeping, parts.sealing, parts.journals, parts.removal, parts.backups)
     return Operations(parts.shares, administration, sign_in, *desks), scheduler
 
 

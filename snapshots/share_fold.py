@@ -214,6 +214,14 @@ class ShareFold:
             return "resync", problem
         return "good", ""
 
+    def retire(self) -> bool:
+        """Close the catalogue for good, unless a reader leases a state of it; return whether it is closed."""
+        with self._lock:
+            if self._leased:
+                return False
+            self._catalogue.close()
+            return True
+
     def close(self) -> None:
         """Close the catalogue."""
         with self._lock:

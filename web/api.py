@@ -7,7 +7,7 @@
     POST   shares/B/S/snapshots {label} · shares/B/S/restore {to, at, path | path_base64, overwrite} (lines)
     POST   shares/B/S/snapshots/ID/label {label} | hold {name, reason, until} | release {name} | delete | undelete
     GET    shares/B/S/policy    PUT shares/B/S/policy {…}    POST prune {share, dry_run}
-    POST   shares/B/S/verify-seal (lines)
+    POST   shares/B/S/verify-seal (lines) · shares/B/S/delete | undelete
     GET    branches · users · schedules · schedules/NAME/next?count=
     POST   branches {name} · branches/B/revoke
     POST   users {name, role, password, grants} · users/NAME/password {password} | disable | enable | tokens {scope}
@@ -28,6 +28,7 @@ from web.api_backups import BackupApi
 from web.api_exports import ExportApi
 from web.api_journal import JournalApi
 from web.api_keeping import KeepingApi
+from web.api_removal import RemovalApi
 from web.api_seals import SealApi
 from web.api_shares import ShareApi
 from web.authentication import csrf_token, current_actor, current_identity
@@ -82,6 +83,7 @@ def add_api(app: Flask, operations: Operations, settings: WebSettings) -> None:
     """Put the whole API on `app`."""
     app.register_blueprint(ShareApi(operations.shares, settings).blueprint())
     app.register_blueprint(KeepingApi(operations.keeping).blueprint())
+    app.register_blueprint(RemovalApi(operations.removal).blueprint())
     app.register_blueprint(SealApi(operations.sealing).blueprint())
     app.register_blueprint(JournalApi(operations.journals, settings).blueprint())
     app.register_blueprint(BackupApi(operations.backups).blueprint())

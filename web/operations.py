@@ -4,13 +4,15 @@ The answers' fields are the JSON of the API and of `--json` on the command line,
 `appliance`; nothing here knows how they work.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from core.relpath import RelPath
+from web.machine_operations import Health as Health
+from web.machine_operations import Intake as Intake
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Branch(Struct, frozen=True):
 
 class Share(Struct, frozen=True):
     share: str
-    state: str  # "mirroring", "good", "resync", "stopped"
+    state: str  # "mirroring", "good", "resync", "stopped", "deleted"
     reason: str
     durable_sequence: int
     folded_sequence: int
@@ -46,6 +48,7 @@ class Share(Struct, frozen=True):
     files: int
     logical_bytes: int
     last_snapshot_at: str | None = None  # newest snapshot; shown on the overview
+    drops_at: str | None = None  # until then the deletion can be undone
 
 
 class Hold(Struct, frozen=True):
@@ -256,6 +259,14 @@ class Keeping(Protocol):
     def prune(self, actor: Actor, share: str | None, dry_run: bool) -> list[PruneDecision]: ...
 
 
+class Removal(Protocol):
+    """What goes, after a delay in which it can be taken back. For administrators; every act is audited."""
+
+    def delete_share(self, actor: Actor, share: str) -> Share: ...
+
+    def undelete_share(self, actor: Actor, share: str) -> Share: ...
+
+
 class SealReport(Struct, frozen=True):
     """Whether a catalogue equals its seals."""
 
@@ -361,35 +372,6 @@ class SignIn(Protocol):
     def sign_out(self, secret: str) -> None: ...
 
 
-class Intake(Protocol):
-    """The agents' side. `branch` is the authenticated branch's name; bodies are bytes as they came, length-checked."""
-
-    def enroll(self, body: bytes, address: str) -> bytes: ...
-
-    def authenticate(self, token: str, address: str) -> str:
-        """Return the branch's name; raise `Refused` for an unknown or revoked one."""
-
-    def open(self, branch: str, share: str, body: bytes) -> bytes: ...
-
-    def frames(self, branch: str, share: str, session: str, body: bytes) -> bytes: ...
-
-    def missing(self, branch: str, share: str, body: bytes) -> bytes: ...
-
-    def chunks(self, branch: str, share: str, session: str, body: bytes) -> bytes: ...
-
-    def tasks(self, branch: str) -> bytes: ...
-
-
-class Health(Protocol):
-    """For `/healthz`, `/readyz` and `/metrics`."""
-
-    def ready(self) -> list[str]:
-        """Return the reasons why data is not taken at the moment; empty when all is well."""
-
-    def metrics(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
-        """Yield (name, help, labels, value); counters' names end in `_total`. No file names: anyone may read it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Operations:
     """All that the web side is given."""
@@ -402,4 +384,5 @@ class Operations:
     keeping: Keeping
     sealing: Sealing
     journals: Journals
+    removal: Removal
     backups: Backups

@@ -16,6 +16,7 @@ from snapshots.chunk_store import ChunkStore
 from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemorySealing
 from tests.web.memory_operations import MemoryHealth, MemoryIntake
+from tests.web.memory_removal import MemoryRemoval
 from tests.web.memory_shares import MemoryShare, MemoryShares, Thing
 from web.operations import Actor, Progress
 
@@ -103,6 +104,7 @@ class MemoryParts:
             MemoryKeeping(),
             MemorySealing(),
             MemoryJournals(),
+            MemoryRemoval(),
             self.exporter,
             backups,
             close=close,

@@ -13,6 +13,7 @@ from staging.protocol import SequenceGap
 from tests.web.memory_backups import MemoryBackups
 from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemorySealing
+from tests.web.memory_removal import MemoryRemoval
 from tests.web.memory_shares import MemoryShares
 from web.errors import AccessDenied, SignInRefused, TooManyAttempts
 from web.operations import Actor, Branch, BranchCode, Operations, Progress
@@ -303,11 +304,12 @@ class MemoryOperations:
         self.keeping = MemoryKeeping()
         self.sealing = MemorySealing()
         self.journals = MemoryJournals()
+        self.removal = MemoryRemoval()
         self.backups = MemoryBackups()
 
     def operations(self) -> Operations:
         """Return what the web side is given."""
-        desks = (self.intake, self.health, self.keeping, self.sealing, self.journals, self.backups)
+        desks = (self.intake, self.health, self.keeping, self.sealing, self.journals, self.removal, self.backups)
         return Operations(self.shares, self.administration, self.sign_in, *desks)
 
 
