@@ -1,10 +1,12 @@
 """Makes the parts that hold data, from the plumbing: vault, fold, and the desks around them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from appliance.backup import BackedUp
 from appliance.backup_desk import BackupDesk
+from appliance.branch_removal import BranchRemoval
+from appliance.branches import BranchNotFound
 from appliance.folding import KEEP_EVERY_SECONDS, fold_step, keep_step
 from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
@@ -35,6 +37,15 @@ def make_parts(plumbing: Plumbing) -> Parts:
         plumbing.audit.record(APPLIANCE, "share.remove", name, "done", None)
 
     keeper = ShareWorker("keep", vault.names, keep_step(vault, note_removed), KEEP_EVERY_SECONDS)
+    branch_removal = BranchRemoval(vault, plumbing.branches)
+
+    def remove_branch(name: str) -> bool:
+        with suppress(BranchNotFound):
+            if branch_removal.step(name):
+                plumbing.audit.record(APPLIANCE, "branch.remove", name, "done", None)
+        return False
+
+    remover = ShareWorker("remove", plumbing.branches.deleted, remove_branch, KEEP_EVERY_SECONDS)
     desk = ShareDesk(vault, worker, plumbing.rights, plumbing.audit)
 
     @contextmanager
@@ -53,8 +64,10 @@ def make_parts(plumbing: Plumbing) -> Parts:
     def start() -> None:
         worker.start()
         keeper.start()
+        remover.start()
 
     def close() -> None:
+        remover.stop()
         keeper.stop()
         worker.stop()
         backups.close()
@@ -65,5 +78,6 @@ def make_parts(plumbing: Plumbing) -> Parts:
     keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit, Schedules(plumbing.database, plumbing.clock))
     sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
     journals = JournalDesk(vault, plumbing.rights)
-    removal = RemovalDesk(RemovalParts(vault, keeper, plumbing.rights, plumbing.audit, desk.share_status))
+    removing = RemovalParts(vault, keeper, plumbing.rights, plumbing.audit, desk.share_status, branch_removal)
+    removal = RemovalDesk(removing)
     return Parts(desk, intake, health, keeping, sealing, journals, removal, exporter, backups, start, close)

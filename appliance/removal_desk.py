@@ -1,4 +1,4 @@
-"""Deleting shares, and taking that back. Implements `web.operations.Removal`.
+"""Deleting shares and branches, and taking that back. Implements `web.operations.Removal`.
 
 Nothing goes at once: a deletion is a control record of the share's journal with a time after which the keeper removes the
 share. Until then its branch is refused, reading goes on, and it can be undone.
@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.audit import AuditLog
-from appliance.removals import check_not_held, removal_delay_ns
+from appliance.branch_removal import BranchRemoval
+from appliance.branches_db import BranchRow
+from appliance.removals import check_not_held, order_deletion
 from appliance.rights import Action, Rights
+from appliance.rows import branch_of
 from appliance.share_worker import ShareWorker
-from appliance.vault import OpenShare, Vault
+from appliance.vault import Vault
 from core.errors import Refused, StagekeeperError
-from snapshots.control_format import MAX_REASON, ShareDeleted, ShareUndeleted
-from web.operations import Actor, Share
+from snapshots.control_format import ShareUndeleted
+from web.operations import Actor, Branch, Share
 
 Shown = Callable[[Actor, str], Share]
 
@@ -34,6 +37,7 @@ class RemovalParts:
     rights: Rights
     audit: AuditLog
     shown: Shown
+    branches: BranchRemoval
 
 
 class RemovalDesk:
@@ -57,10 +61,29 @@ class RemovalDesk:
         """Take the deletion of a share back."""
         with self._audited(actor, "share.undelete", share):
             opened = self._parts.vault.share(share)
-            if opened.reader.ledger.deletion() is None:
+            deletion = opened.reader.ledger.deletion()
+            if deletion is None:
                 raise NotDeleted(f"{share} was not deleted", remedy="see `stagekeeper share status`")
+            if deletion.with_branch:
+                branch = share.partition("/")[0]
+                raise NotDeleted(f"{share} goes with its branch", remedy=f"take it back: stagekeeper branch undelete {branch}")
             opened.fold.order(lambda number, _: ShareUndeleted(number))
         return self._parts.shown(actor, share)
+
+    def delete_branch(self, actor: Actor, branch: str) -> Branch:
+        """Delete a branch: its credential ends at once, its shares go after their delay."""
+        with self._audited(actor, "branch.delete", branch):
+            row = self._parts.branches.delete(branch, f"deleted with its branch by {actor.account}")
+        return self._shown_branch(row)
+
+    def undelete_branch(self, actor: Actor, branch: str) -> Branch:
+        """Take a branch back, with its credential and what was deleted with it."""
+        with self._audited(actor, "branch.undelete", branch):
+            row = self._parts.branches.undelete(branch)
+        return self._shown_branch(row)
+
+    def _shown_branch(self, row: BranchRow) -> Branch:
+        return branch_of(row, len(self._parts.branches.shares_of(row.name)))
 
     @contextmanager
     def _audited(self, actor: Actor, verb: str, what: str, details: dict[str, Any] | None = None) -> Iterator[None]:
@@ -72,9 +95,3 @@ class RemovalDesk:
             self._parts.audit.record(actor, verb, what, "refused", {**(details or {}), "error": error.type})
             raise
         self._parts.audit.record(actor, verb, what, "done", details)
-
-
-def order_deletion(share: OpenShare, now_ns: int, reason: str, with_branch: bool = False) -> None:
-    """Journal that a share goes after the delay of its policy; durable on return."""
-    after_ns = now_ns + removal_delay_ns(share, now_ns)
-    share.fold.order(lambda number, _: ShareDeleted(number, now_ns, after_ns, reason[:MAX_REASON], with_branch))

@@ -9,6 +9,7 @@ from appliance.share_policy import policy_of
 from appliance.vault import OpenShare
 from core.clock import format_time
 from core.errors import Refused
+from snapshots.control_format import MAX_REASON, ShareDeleted
 from snapshots.durations import parse_duration
 from snapshots.ledger_db import Hold
 from snapshots.policy import Policy
@@ -68,3 +69,9 @@ def is_due(share: OpenShare, now_ns: int) -> bool:
     """Tell whether a share was deleted, its delay has passed, and nothing holds it."""
     deletion = share.reader.ledger.deletion()
     return deletion is not None and deletion.drop_after_ns <= now_ns and not holds_on_share(share, now_ns)
+
+
+def order_deletion(share: OpenShare, now_ns: int, reason: str, with_branch: bool = False) -> None:
+    """Journal that a share goes after the delay of its policy; durable on return."""
+    after_ns = now_ns + removal_delay_ns(share, now_ns)
+    share.fold.order(lambda number, _: ShareDeleted(number, now_ns, after_ns, reason[:MAX_REASON], with_branch))

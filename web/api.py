@@ -9,7 +9,7 @@
     GET    shares/B/S/policy    PUT shares/B/S/policy {…}    POST prune {share, dry_run}
     POST   shares/B/S/verify-seal (lines) · shares/B/S/delete | undelete
     GET    branches · users · schedules · schedules/NAME/next?count=
-    POST   branches {name} · branches/B/revoke
+    POST   branches {name} · branches/B/revoke | delete | undelete
     POST   users {name, role, password, grants} · users/NAME/password {password} | disable | enable | tokens {scope}
     POST   exports {sources, to, kind} (lines) · exports/stream {sources} (tar)
     GET    backups    POST   backups (lines) · recovery-key

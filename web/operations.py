@@ -32,10 +32,11 @@ class BranchCode(Struct, frozen=True):
 
 class Branch(Struct, frozen=True):
     name: str
-    state: str  # "waiting", "enrolled", "revoked"
+    state: str  # "waiting", "enrolled", "revoked", "deleted"
     enrolled_at: str | None
     last_seen_at: str | None
     shares: int
+    drops_at: str | None = None  # until then the deletion can be undone
 
 
 class Share(Struct, frozen=True):
@@ -265,6 +266,10 @@ class Removal(Protocol):
     def delete_share(self, actor: Actor, share: str) -> Share: ...
 
     def undelete_share(self, actor: Actor, share: str) -> Share: ...
+
+    def delete_branch(self, actor: Actor, branch: str) -> Branch: ...
+
+    def undelete_branch(self, actor: Actor, branch: str) -> Branch: ...
 
 
 class SealReport(Struct, frozen=True):

@@ -1,15 +1,18 @@
-"""Deleted shares go after their delay, and can be taken back until then."""
+"""Deleted shares and branches go after their delay, and can be taken back until then."""
 
 import base64
 import itertools
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
-from appliance.branches import Branches
+from appliance.branch_removal import BranchNotDeleted, BranchRemoval
+from appliance.branches import Branches, BranchExists, BranchNotFound, BranchRevoked, CodeRefused, TokenRefused
 from appliance.enrolment import EnrolmentDesk
 from appliance.folding import fold_step, keep_step
 from appliance.intake_desk import IntakeDesk
@@ -63,10 +66,15 @@ class Rig:
         keeper = ShareWorker("keep", self.vault.names, keep_step(self.vault))
         rights = Rights(lambda account: [])
         self.shares = ShareDesk(self.vault, ShareWorker("fold", list, lambda name: False), rights, self.audit)
-        self.desk = RemovalDesk(RemovalParts(self.vault, keeper, rights, self.audit, self.shares.share_status))
+        self.database = ApplianceDatabase(self.folder / "db" / "appliance.db")
+        self.branches = Branches(self.database, self.clock, random.Random(7).randbytes, "ab" * 32)
+        self.branch_removal = BranchRemoval(self.vault, self.branches)
+        shown = self.shares.share_status
+        self.desk = RemovalDesk(RemovalParts(self.vault, keeper, rights, self.audit, shown, self.branch_removal))
 
     def close(self) -> None:
         self.vault.close()
+        self.database.close()
 
     def reopen(self) -> None:
         self.close()
@@ -91,6 +99,10 @@ class Rig:
         step = keep_step(self.vault, self.removed.append)
         while step(share):
             pass
+
+    def keep_branches(self) -> None:
+        for name in self.branches.deleted():
+            self.branch_removal.step(name)
 
     def left(self) -> list[str]:
         """Return every file of shares that is left, packs apart."""
@@ -236,7 +248,7 @@ def test_a_deletion_survives_the_loss_of_every_database(rig: Rig) -> None:
             verdict = verify_seals(opened.fold.path, opened.journal, rig.vault.store, rig.folder / "scratch", lambda d, t: None)
             assert not verdict.differences
         rig.close()
-        for path in (rig.folder / "db").rglob("*.db*"):
+        for path in (rig.folder / "db" / "shares").rglob("*.db*"):
             path.unlink()
         rig.open()
         rig.vault.share(SHARE).fold.fold_all()
@@ -294,6 +306,84 @@ def test_a_crash_at_any_step_leaves_a_share_or_none_and_the_rest_goes_at_the_nex
     assert at > 6, "the sweep must really meet the operations"
 
 
+def test_a_deleted_branch_may_send_no_more_and_goes_with_its_last_share(rig: Rig) -> None:
+    token = rig.branches.enroll(rig.branches.add("leeds").code).token
+    rig.branches.add("york")
+    rig.send()
+    rig.send("leeds/more")
+    rig.send("york/data")
+    shown = rig.desk.delete_branch(ADMIN, "leeds")
+    assert (shown.state, shown.shares, shown.drops_at) == ("deleted", 2, "2026-11-23T07:00:00.000000Z")
+    with pytest.raises(BranchRevoked):
+        rig.branches.authenticate(token)
+    with pytest.raises(BranchExists):
+        rig.branches.add("leeds")
+    states = {share.share: share.state for share in rig.shares.list_shares(ADMIN)}
+    assert states == {SHARE: "deleted", "leeds/more": "deleted", "york/data": "good"}
+    with pytest.raises(NotDeleted, match="goes with its branch"):
+        rig.desk.undelete_share(ADMIN, SHARE)
+    rig.clock.move(DAY)
+    rig.keep()
+    rig.keep_branches()
+    assert [row.name for row in rig.branches.all()] == ["leeds", "york"], "a share is left"
+    rig.keep("leeds/more")
+    rig.keep_branches()
+    assert ([row.name for row in rig.branches.all()], rig.vault.names()) == (["york"], ["york/data"])
+    with pytest.raises(TokenRefused):
+        rig.branches.authenticate(token)
+
+
+def test_a_branch_is_taken_back_with_its_credential_and_what_went_with_it(rig: Rig) -> None:
+    token = rig.branches.enroll(rig.branches.add("leeds").code).token
+    rig.send()
+    rig.send("leeds/apart")
+    rig.desk.delete_share(ADMIN, "leeds/apart")
+    rig.desk.delete_branch(ADMIN, "leeds")
+    assert rig.desk.undelete_branch(ADMIN, "leeds").state == "enrolled"
+    assert rig.branches.authenticate(token) == "leeds"
+    states = {share.share: share.state for share in rig.shares.list_shares(ADMIN)}
+    assert states == {SHARE: "good", "leeds/apart": "deleted"}, "what was deleted before stays deleted"
+    with pytest.raises(BranchNotDeleted):
+        rig.desk.undelete_branch(ADMIN, "leeds")
+
+
+def test_a_branch_without_shares_waits_too_and_its_code_is_refused_meanwhile(rig: Rig) -> None:
+    code = rig.branches.add("leeds").code
+    rig.desk.delete_branch(ADMIN, "leeds")
+    rig.keep_branches()
+    with pytest.raises(CodeRefused):
+        rig.branches.enroll(code)
+    rig.desk.undelete_branch(ADMIN, "leeds")
+    rig.branches.enroll(code)
+    rig.desk.delete_branch(ADMIN, "leeds")
+    rig.clock.move(DAY)
+    rig.keep_branches()
+    with pytest.raises(BranchNotFound):
+        rig.branches.get("leeds")
+
+
+def test_a_held_share_keeps_its_branch_from_being_deleted(rig: Rig) -> None:
+    token = rig.branches.enroll(rig.branches.add("leeds").code).token
+    rig.send()
+    rig.vault.share(SHARE).fold.order(lambda number, _: HoldSet(number, 1, "audit", "oscar", "", 0))
+    with pytest.raises(ShareHeld):
+        rig.desk.delete_branch(ADMIN, "leeds")
+    assert rig.branches.authenticate(token) == "leeds"
+    assert rig.actions() == [("branch.delete", "refused")]
+
+
+def test_a_deletion_of_a_branch_that_a_crash_cut_off_goes_on(rig: Rig) -> None:
+    rig.branches.add("leeds")
+    rig.send()
+    rig.branches.delete("leeds", rig.clock.now_ns())  # and the process ends
+    rig.reopen()
+    rig.keep_branches()
+    deletion = rig.vault.share(SHARE).reader.ledger.deletion()
+    assert deletion is not None and deletion.with_branch
+    rig.keep_branches()
+    assert rig.vault.share(SHARE).reader.ledger.deletion() == deletion
+
+
 def test_the_commands(root: Root) -> None:
     store = Program(root.path)
     fill(root.path, {b"a": b"one"})
@@ -306,6 +396,11 @@ def test_the_commands(root: Root) -> None:
     assert store.json("share", "undelete", SHARE)["state"] != "deleted"
     assert store.run("share", "undelete", SHARE).returncode == 4
     assert store.run("share", "delete", "leeds/none").returncode == 3
+    store.json("branch", "add", "leeds")
+    assert store.json("branch", "delete", "leeds")["state"] == "deleted"
+    assert store.json("share", "status", SHARE)["state"] == "deleted"
+    assert store.json("branch", "undelete", "leeds")["state"] == "waiting"
+    assert store.run("branch", "delete", "york").returncode == 3
 
 
 def _nobody() -> Branches:

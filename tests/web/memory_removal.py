@@ -1,6 +1,6 @@
 """`web.operations.Removal` in memory: remembers what was asked."""
 
-from web.operations import Actor, Share
+from web.operations import Actor, Branch, Share
 
 SHOWN = Share("leeds/office", "deleted", "deleted by admin", 7, 7, 0.0, 3, 30, None, "2026-11-23T07:00:00Z")
 
@@ -18,3 +18,11 @@ class MemoryRemoval:
     def undelete_share(self, actor: Actor, share: str) -> Share:
         self.asked.append(("undelete_share", actor.account, share))
         return SHOWN
+
+    def delete_branch(self, actor: Actor, branch: str) -> Branch:
+        self.asked.append(("delete_branch", actor.account, branch))
+        return Branch(branch, "deleted", None, None, 1, "2026-11-23T07:00:00Z")
+
+    def undelete_branch(self, actor: Actor, branch: str) -> Branch:
+        self.asked.append(("undelete_branch", actor.account, branch))
+        return Branch(branch, "enrolled", None, None, 1)
