@@ -17,10 +17,10 @@ from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
 from appliance.audited import audited_steps
 from appliance.branches import Branches
-from appliance.branches_db import BranchRow
 from appliance.exports import Exporter, checked_destination, checked_sources
 from appliance.rights import Action, Rights
 from appliance.root import Root
+from appliance.rows import branch_of
 from appliance.scheduler import Scheduler
 from appliance.schedules import Schedules, next_runs
 from appliance.settings import Settings
@@ -65,13 +65,13 @@ class ApplianceAdministration:
         """Return all branches."""
         self._parts.rights.check(actor, Action.VIEW_BRANCHES)
         counts = self._share_counts()
-        return [_shown_branch(row, counts[row.name]) for row in self._parts.branches.all()]
+        return [branch_of(row, counts[row.name]) for row in self._parts.branches.all()]
 
     def revoke_branch(self, actor: Actor, name: str) -> Branch:
         """End a branch's right to send, at once."""
         with self._audited(actor, Action.CHANGE_BRANCHES, "branch.revoke", name):
             row = self._parts.branches.revoke(name)
-        return _shown_branch(row, self._share_counts()[name])
+        return branch_of(row, self._share_counts()[name])
 
     def run_export(self, actor: Actor, sources: list[str], destination: str, kind: str) -> Iterator[Any]:
         """Export snapshots to a directory; yields `Progress`, then the report. What may not be is raised at once."""
@@ -196,12 +196,6 @@ class ApplianceAdministration:
 
     def _share_counts(self) -> Counter[str]:
         return Counter(share.share.partition("/")[0] for share in self._parts.shares.list_shares(_OWNER))
-
-
-def _shown_branch(row: BranchRow, shares: int) -> Branch:
-    enrolled_at = None if row.enrolled_at is None else format_time(row.enrolled_at)
-    last_seen_at = None if row.last_seen_at is None else format_time(row.last_seen_at)
-    return Branch(row.name, row.state, enrolled_at, last_seen_at, shares)
 
 
 def _builtins(value: object) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 An alert lasts as long as the hold that came with it. Whoever has looked releases the hold, and the alert is gone.
 """
 
-from appliance.folding import in_force
+from appliance.removals import in_force
 from appliance.vault import OpenShare
 from snapshots.ledger_db import BURST
 

@@ -39,7 +39,7 @@ class TokenRefused(Refused):
 
 
 class BranchRevoked(Refused):
-    """The branch's token was revoked."""
+    """The branch's token was revoked, or the branch was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,8 @@ class Branches:
         expires_at = now + CODE_SECONDS * NANOSECONDS
         with self._database.write():
             known = self._row_with_seen(name)
+            if known is not None and known.deleted_at is not None:
+                raise BranchExists(f"{name} was deleted and is not gone yet", remedy="take it back, wait, or choose another name")
             if known is not None and (known.state == "revoked" or known.last_seen_at is not None):
                 raise BranchExists(f"{name} is {known.state} already", remedy="choose another name")
             self._table.put(BranchRow(name, "waiting", now, kept_form(code), expires_at, None, None, None))
@@ -99,12 +101,40 @@ class Branches:
             self._load()
         return row
 
+    def delete(self, name: str, drops_at: int) -> BranchRow:
+        """Note a branch as deleted until it is removed: token and code are refused at once. A second time changes nothing."""
+        with self._database.write():
+            row = self.get(name)
+            if row.deleted_at is None:
+                row = msgspec.structs.replace(row, deleted_at=self._clock.now_ns(), drops_at=drops_at)
+                self._table.put(row)
+                self._load()
+        return row
+
+    def undelete(self, name: str) -> BranchRow:
+        """Let a deleted branch be what it was."""
+        with self._database.write():
+            row = msgspec.structs.replace(self.get(name), deleted_at=None, drops_at=None)
+            self._table.put(row)
+            self._load()
+        return row
+
+    def remove(self, name: str) -> None:
+        """Forget a branch and its credential."""
+        with self._database.write():
+            self._table.remove(name)
+            self._load()
+
+    def deleted(self) -> list[str]:
+        """Return the names of the branches that were deleted and are not gone yet."""
+        return [row.name for row in self._table.all() if row.deleted_at is not None]
+
     def enroll(self, code: str) -> Enrolment:
         """Turn a code (with or without the fingerprint behind its dot) into the branch's token; works once."""
         token, now = new_secret(self._chance), self._clock.now_ns()
         with self._database.write():
             row = self._table.by_code(kept_form(plain_code(code.partition(".")[0])))
-            if row is None or row.code_expires_at is None or row.code_expires_at < now:
+            if row is None or row.deleted_at is not None or row.code_expires_at is None or row.code_expires_at < now:
                 raise CodeRefused(
                     "the code is wrong, used, or older than 24 hours",
                     remedy="ask for a new one: stagekeeper branch add NAME",
@@ -130,7 +160,7 @@ class Branches:
         form = kept_form(token)
         name = self._names.get(form)
         if name is None and form in self._revoked:
-            raise BranchRevoked("this branch was revoked", remedy="ask the appliance's administrator")
+            raise BranchRevoked("this branch was revoked or deleted", remedy="ask the appliance's administrator")
         if name is None:
             raise TokenRefused("the branch's token is not known", remedy="enroll the branch again")
         with self._lock:
@@ -157,7 +187,7 @@ class Branches:
     def _load(self) -> None:
         """Take the tokens from the table; replaced as a whole, so that readers need no lock."""
         known = {row.token_digest: row for row in self._table.all() if row.token_digest is not None}
-        self._names = {digest: row.name for digest, row in known.items() if row.state != "revoked"}
+        self._names = {digest: row.name for digest, row in known.items() if row.state != "revoked" and row.deleted_at is None}
         self._revoked = frozenset(known) - frozenset(self._names)
 
     def _row_with_seen(self, name: str) -> BranchRow | None:

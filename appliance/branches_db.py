@@ -17,6 +17,9 @@ class BranchRow(Struct, frozen=True):
     token_digest: bytes | None
     enrolled_at: int | None
     last_seen_at: int | None
+    deleted_at: int | None = None
+    drops_at: int | None = None
+    quota_bytes: int | None = None
 
 
 class BranchTable:
@@ -43,9 +46,13 @@ class BranchTable:
         """Add or replace a branch."""
         self._database.change(
             "INSERT OR REPLACE INTO branch (name, state, created_at, code_digest, code_expires_at, token_digest, "
-            "enrolled_at, last_seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "enrolled_at, last_seen_at, deleted_at, drops_at, quota_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             list(msgspec.structs.astuple(branch)),
         )
+
+    def remove(self, name: str) -> None:
+        """Forget a branch."""
+        self._database.change("DELETE FROM branch WHERE name = ?", [name])
 
     def set_last_seen(self, name: str, time_ns: int) -> None:
         """Note when a branch called last."""

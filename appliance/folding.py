@@ -2,16 +2,18 @@
 
 Both are single steps that a `ShareWorker` repeats. Folding comes first and is short; keeping holds the last good snapshot,
 takes one that waited, seals what the newest fence shows, lets deleted snapshots go when their time has come, and removes rows
-that nobody sees any more.
+that nobody sees any more. Of a deleted share only the last is left to do: to remove it when its time has come.
 """
 
+from collections.abc import Callable
+
 from appliance.goodness import hold_last_good, take_deferred
+from appliance.removals import in_force, is_due
 from appliance.share_policy import anchor_limits, journal_policy, policy_of
 from appliance.share_worker import Step
 from appliance.vault import OpenShare, Vault
 from core.errors import NotFound
 from snapshots.control_format import SnapshotDropped
-from snapshots.ledger_db import Hold
 
 KEEP_EVERY_SECONDS = 60.0
 
@@ -20,23 +22,30 @@ def fold_step(vault: Vault) -> Step:
     """Return the step that folds one transaction of a share."""
 
     def step(name: str) -> bool:
-        share = vault.share(name)
+        try:
+            share = vault.share(name)
+        except NotFound:
+            return False  # removed meanwhile
         share.fold.fold()
         return share.fold.sequence < share.journal.durable.sequence
 
     return step
 
 
-def keep_step(vault: Vault) -> Step:
-    """Return the step that seals, drops and sweeps a share, and trims its journal."""
+def keep_step(vault: Vault, removed: Callable[[str], None] = lambda name: None) -> Step:
+    """Return the step that seals, drops and sweeps a share and trims its journal; it tells `removed` of a share that is gone."""
 
     def step(name: str) -> bool:
         try:
             share = vault.share(name)
         except NotFound:
             return False  # removed meanwhile
-        hold_last_good(share)
-        take_deferred(share, vault.clock.now_ns())
+        if share.reader.ledger.deletion() is None:
+            hold_last_good(share)
+            take_deferred(share, vault.clock.now_ns())
+        elif is_due(share, vault.clock.now_ns()) and vault.remove(name):
+            removed(name)
+            return False
         share.sealer.seal()
         drop_due(share, vault.clock.now_ns())
         policy = policy_of(share)
@@ -58,8 +67,3 @@ def drop_due(share: OpenShare, now_ns: int) -> list[int]:
     for snapshot in due:
         share.fold.order(lambda number, _, snapshot=snapshot: SnapshotDropped(number, snapshot))  # type: ignore[misc]
     return due
-
-
-def in_force(holds: list[Hold], now_ns: int) -> list[Hold]:
-    """Return the holds that have not expired."""
-    return [hold for hold in holds if not hold.expires_ns or hold.expires_ns > now_ns]

@@ -11,6 +11,7 @@ from appliance.ballast import Ballast, no_room
 from appliance.branches import Branches
 from appliance.enrolment import EnrolmentDesk
 from appliance.names import check_name
+from appliance.removals import check_not_deleted
 from appliance.share_worker import ShareWorker
 from appliance.vault import OpenShare, ShareNotFound, Vault
 from core.database import DatabaseRefused, DatabaseUnavailable
@@ -72,6 +73,7 @@ class IntakeDesk:
                 if message.epoch != 1:
                     raise _unknown(name) from None
                 opened = self._vault.register(name, message.share_id)
+            check_not_deleted(opened)
             return _encode(opened.receiver.open(message))
 
     def frames(self, branch: str, share: str, session: str, body: bytes) -> bytes:
@@ -102,9 +104,11 @@ class IntakeDesk:
     def _share(self, branch: str, share: str) -> OpenShare:
         name = f"{branch}/{check_name('share', share)}"
         try:
-            return self._vault.share(name)
+            opened = self._vault.share(name)
         except ShareNotFound:
             raise _unknown(name) from None
+        check_not_deleted(opened)
+        return opened
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 Implements `web.operations.Keeping`. Each act is a control record of the share's journal, durable before it is answered, and an
 entry in the audit log. Nothing is removed at once: a deleted snapshot goes after the policy's delay, and can be taken back until
-then. A delay that is made shorter counts only after the longer one has passed: who has stolen an account gains nothing by it.
+then (`appliance.removals`).
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import msgspec
 
 from appliance.audit import AuditLog
 from appliance.cron import parse_cron
-from appliance.folding import in_force
+from appliance.removals import in_force, removal_delay_ns
 from appliance.rights import Action, Rights
 from appliance.rows import snapshot_of
 from appliance.schedules import Schedules
@@ -118,8 +118,8 @@ class KeepingDesk:
             policy = check_policy(document, parse_cron)
             opened = self._vault.share(share)
             now_ns = self._vault.clock.now_ns()
-            least_ns = self._delay_ns(opened)
-            shorter = _removal_delay_ns(policy) < least_ns
+            least_ns = removal_delay_ns(opened, now_ns)
+            shorter = parse_duration(policy.limits.removal_delay) < least_ns
             until_ns = now_ns + least_ns if shorter else 0
             text = write_policy(policy)
             opened.fold.order(lambda number, _: PolicySet(number, text, least_ns if shorter else 0, until_ns))
@@ -157,15 +157,9 @@ class KeepingDesk:
 
     def _order_deletion(self, opened: OpenShare, snapshot: int, reason: str) -> None:
         now_ns = self._vault.clock.now_ns()
-        after_ns = now_ns + self._delay_ns(opened)
+        after_ns = now_ns + removal_delay_ns(opened, now_ns)
         opened.fold.order(lambda number, _: SnapshotDeleted(number, snapshot, now_ns, after_ns, reason))
         self._keeper.notify(opened.name)
-
-    def _delay_ns(self, opened: OpenShare) -> int:
-        """Return the delay of a removal that is ordered now."""
-        least_ns, until_ns = opened.reader.ledger.least_delay()
-        delay_ns = _removal_delay_ns(policy_of(opened))
-        return max(delay_ns, least_ns) if self._vault.clock.now_ns() < until_ns else delay_ns
 
     def _check_deletable(self, opened: OpenShare, snapshot: int) -> None:
         holds = in_force(opened.reader.ledger.holds().get(snapshot, []), self._vault.clock.now_ns())
@@ -207,10 +201,6 @@ class KeepingDesk:
 def _document(policy: Policy) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.to_builtins(policy)
     return document
-
-
-def _removal_delay_ns(policy: Policy) -> int:
-    return parse_duration(policy.limits.removal_delay)
 
 
 def _check_length(what: str, text: str, limit: int) -> None:

@@ -42,6 +42,14 @@ _SCHEDULES = (
         last_message TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID""",
 )
 
+_OWNING = (
+    "ALTER TABLE branch ADD COLUMN deleted_at INTEGER",
+    "ALTER TABLE branch ADD COLUMN drops_at INTEGER",
+    "ALTER TABLE branch ADD COLUMN quota_bytes INTEGER",
+    """CREATE TABLE free_space (
+        day INTEGER PRIMARY KEY, taken_at INTEGER NOT NULL, free_bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID""",
+)
+
 
 def _step(statements: tuple[str, ...]) -> Migration:
     def run(database: Database) -> None:
@@ -51,4 +59,4 @@ def _step(statements: tuple[str, ...]) -> Migration:
     return run
 
 
-MIGRATIONS: tuple[Migration, ...] = (_step(_ACCOUNTS), _step(_BRANCHES), _step(_SCHEDULES))
+MIGRATIONS: tuple[Migration, ...] = (_step(_ACCOUNTS), _step(_BRANCHES), _step(_SCHEDULES), _step(_OWNING))

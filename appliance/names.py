@@ -14,6 +14,11 @@ class NameRefused(Refused):
     """A name is not of the form that names have."""
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text is of the form that names have."""
+    return _NAME.fullmatch(text) is not None
+
+
 def check_name(what: str, name: str) -> str:
     """Return the name; raise `NameRefused` saying what it was to name."""
     if not _NAME.fullmatch(name):

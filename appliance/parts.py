@@ -1,10 +1,12 @@
 """Makes the parts that hold data, from the plumbing: vault, fold, and the desks around them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from appliance.backup import BackedUp
 from appliance.backup_desk import BackupDesk
+from appliance.branch_removal import BranchRemoval
+from appliance.branches import BranchNotFound
 from appliance.difference_desk import DifferenceDesk
 from appliance.find_desk import FindDesk
 from appliance.find_indexes import INDEX_EVERY_SECONDS, FindIndexes, index_step
@@ -14,6 +16,7 @@ from appliance.intake_desk import IntakeDesk
 from appliance.journal_desk import JournalDesk
 from appliance.keeping_desk import KeepingDesk
 from appliance.maintenance_desk import MaintenanceDesk
+from appliance.removal_desk import RemovalDesk, RemovalParts
 from appliance.rights import Action
 from appliance.schedules import Schedules
 from appliance.seal_desk import SealDesk
@@ -25,12 +28,28 @@ from appliance.wiring import Parts, Plumbing
 from tapeexport.export_report import SnapshotSource
 from web.operations import Actor
 
+APPLIANCE = Actor("stagekeeper", "system")
+"""Who acts when a time has come."""
+
 
 def make_parts(plumbing: Plumbing) -> Parts:
     """Open the vault and everything that works on it."""
     vault = Vault(plumbing.root, plumbing.clock, plumbing.chance)
     worker = ShareWorker("fold", vault.names, fold_step(vault))
-    keeper = ShareWorker("keep", vault.names, keep_step(vault), KEEP_EVERY_SECONDS)
+
+    def note_removed(name: str) -> None:
+        plumbing.audit.record(APPLIANCE, "share.remove", name, "done", None)
+
+    keeper = ShareWorker("keep", vault.names, keep_step(vault, note_removed), KEEP_EVERY_SECONDS)
+    branch_removal = BranchRemoval(vault, plumbing.branches)
+
+    def remove_branch(name: str) -> bool:
+        with suppress(BranchNotFound):
+            if branch_removal.step(name):
+                plumbing.audit.record(APPLIANCE, "branch.remove", name, "done", None)
+        return False
+
+    remover = ShareWorker("remove", plumbing.branches.deleted, remove_branch, KEEP_EVERY_SECONDS)
     indexes = FindIndexes(vault)
     indexer = ShareWorker("index", vault.names, index_step(vault, indexes), INDEX_EVERY_SECONDS)
     desk = ShareDesk(vault, worker, plumbing.rights, plumbing.audit, plumbing.ballast)
@@ -52,8 +71,10 @@ def make_parts(plumbing: Plumbing) -> Parts:
         worker.start()
         keeper.start()
         indexer.start()
+        remover.start()
 
     def close() -> None:
+        remover.stop()
         indexer.stop()
         keeper.stop()
         worker.stop()
@@ -66,6 +87,8 @@ def make_parts(plumbing: Plumbing) -> Parts:
     keeping = KeepingDesk(vault, keeper, plumbing.rights, plumbing.audit, Schedules(plumbing.database, plumbing.clock))
     sealing = SealDesk(vault, plumbing.rights, plumbing.audit)
     journals = JournalDesk(vault, plumbing.rights)
+    removing = RemovalParts(vault, keeper, plumbing.rights, plumbing.audit, desk.share_status, branch_removal)
+    removal = RemovalDesk(removing)
     maintenance = MaintenanceDesk(vault, plumbing.rights, plumbing.audit, plumbing.chance, backups.roots)
     finding = FindDesk(vault, indexes, plumbing.rights)
     differences = DifferenceDesk(vault, plumbing.rights)
@@ -76,6 +99,7 @@ def make_parts(plumbing: Plumbing) -> Parts:
         keeping=keeping,
         sealing=sealing,
         journals=journals,
+        removal=removal,
         maintenance=maintenance,
         differences=differences,
         exporter=exporter,

@@ -25,6 +25,7 @@ class Action(Enum):
     SNAPSHOT = "take snapshots"
     KEEP = "label, hold, release or delete snapshots"
     PRUNE = "prune snapshots"
+    REMOVE = "delete shares or branches"
     VERIFY = "verify what is stored"
     COLLECT = "free what nothing names any more"
     CHANGE_POLICY = "change policies"

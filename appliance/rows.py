@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 
+from appliance.branches_db import BranchRow
 from core.clock import format_time
 from core.digest import format_digest
 from core.relpath import is_text, show_path
@@ -11,7 +12,7 @@ from snapshots.ledger_db import Hold as KeptBy
 from snapshots.ledger_db import SnapshotRow
 from snapshots.tree import Node
 from staging.changes import Consistency
-from web.operations import Entry, Hold, Snapshot, Version
+from web.operations import Branch, Entry, Hold, Snapshot, Version
 
 
 def snapshot_of(row: SnapshotRow, folded_sequence: int, holds: Sequence[KeptBy] = ()) -> Snapshot:
@@ -31,6 +32,13 @@ def snapshot_of(row: SnapshotRow, folded_sequence: int, holds: Sequence[KeptBy] 
         drops_at=_time_or_none(row.drop_after_ns),
         reason=row.delete_reason,
     )
+
+
+def branch_of(row: BranchRow, shares: int) -> Branch:
+    """Return a branch as answered."""
+    state = row.state if row.deleted_at is None else "deleted"
+    times = (_time_or_none(row.enrolled_at or 0), _time_or_none(row.last_seen_at or 0))
+    return Branch(row.name, state, *times, shares, _time_or_none(row.drops_at or 0))
 
 
 def _time_or_none(time_ns: int) -> str | None:

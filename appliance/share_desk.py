@@ -12,6 +12,7 @@ from appliance.alerts import burst_alerts
 from appliance.audit import AuditLog
 from appliance.ballast import Ballast
 from appliance.handover import steps_of
+from appliance.removals import check_not_deleted
 from appliance.restores import restore_with_progress
 from appliance.rights import Action, Reach, Rights
 from appliance.rows import entry_of, snapshot_of, version_of
@@ -73,6 +74,7 @@ class ShareDesk:
         if len(label) > MAX_LABEL_CHARACTERS:
             raise LabelTooLong(f"a label of {len(label)} characters", remedy=f"use at most {MAX_LABEL_CHARACTERS}")
         opened = self._vault.share(share)
+        check_not_deleted(opened)
         trigger = "schedule" if actor.account.startswith("schedule:") else "command"
         state, reason = opened.fold.state
         if trigger == "schedule" and state != "good":
@@ -199,6 +201,9 @@ class ShareDesk:
         if share.name in self._worker.failures:
             state, reason = "stopped", self._worker.failures[share.name]
         reason = "; ".join(filter(None, (reason, *burst_alerts(share, self._vault.clock.now_ns()))))
+        deletion = share.reader.ledger.deletion()
+        if deletion is not None:
+            state, reason = "deleted", deletion.reason
         lag = 0.0
         if folded < durable:
             last = share.reader.time_of(folded)
@@ -206,7 +211,8 @@ class ShareDesk:
         newest = share.reader.ledger.newest_snapshot()
         taken_at = format_time(newest.taken_ns) if newest is not None else None
         shown_bytes = min(logical_bytes, MAX_SHOWN_BYTES)
-        return Share(share.name, state, reason, durable, folded, round(lag, 3), files, shown_bytes, taken_at)
+        drops_at = format_time(deletion.drop_after_ns) if deletion is not None else None
+        return Share(share.name, state, reason, durable, folded, round(lag, 3), files, shown_bytes, taken_at, drops_at)
 
     def _view(self, actor: Actor, opened: OpenShare, moment: str) -> tuple[SnapshotView, Resolved]:
         """Return a share as of a moment; the command line folds first, pages show the folded state."""

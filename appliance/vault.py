@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.credentials import Chance
-from appliance.names import check_share
+from appliance.names import check_share, is_name
+from appliance.removed_shares import finish_removal, finish_removals, take_away
 from appliance.root import Root
 from core.clock import Clock
 from core.durable import OS_FILES, FileLayer, make_directories
@@ -49,6 +50,18 @@ class OpenShare:
         self.fold.close()
         self.journal.close()
 
+    def retire(self) -> bool:
+        """Close the share for good, unless a reader leases a state of it; return whether it is closed.
+
+        Whoever still has it in hand gets `DatabaseClosed`, or cannot write.
+        """
+        if not self.fold.retire():
+            return False
+        self.instants.close()
+        self.reader.close()
+        self.journal.close()
+        return True
+
 
 class Vault:
     """The store and its shares. Any thread may call."""
@@ -60,6 +73,7 @@ class Vault:
         self._lock = threading.Lock()
         self._open: dict[str, OpenShare] = {}
         self._replays = Replays()
+        finish_removals(root, files)
         self.store = ChunkStore(root.packs, root.db / "index.db", root.store_id, files, clock)
 
     def names(self) -> list[str]:
@@ -67,7 +81,7 @@ class Vault:
         return sorted(
             f"{folder.parent.name}/{folder.name}"
             for folder in self.root.journal.glob("*/*")
-            if folder.is_dir() and _holds_journal(folder)
+            if is_name(folder.name) and folder.is_dir() and _holds_journal(folder)
         )
 
     def share(self, name: str) -> OpenShare:
@@ -89,8 +103,22 @@ class Vault:
             if found is not None:
                 return found
             folder = self._folder(name)
+            finish_removal(self.root, name, self._files)
             known = read_share_id(folder) if folder.is_dir() else None
             return self._open_share(name, known or share_id)
+
+    def remove(self, name: str) -> bool:
+        """Remove a share with journal and catalogue, unless a reader leases a state of it; return whether it is gone.
+
+        Its chunks stay in the packs until collect finds that nothing names them.
+        """
+        share = self.share(name)
+        with self._lock:
+            if not share.retire():
+                return False
+            del self._open[name]
+            take_away(self.root, name, share.journal.share_id, self._files)
+            return True
 
     def size_of_journals(self) -> int:
         """Return the bytes that all journals hold."""

@@ -47,6 +47,7 @@ from web.operations import (
     Keeping,
     Maintenance,
     Operations,
+    Removal,
     Sealing,
     Shares,
 )
@@ -100,6 +101,7 @@ class Parts:
     journals: Journals
     maintenance: Maintenance
     differences: Differences
+    removal: Removal
     exporter: Exporter
     backups: BackupDesk
     finding: Finding
@@ -217,6 +219,7 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
         keeping=parts.keeping,
         sealing=parts.sealing,
         journals=parts.journals,
+        removal=parts.removal,
         maintenance=parts.maintenance,
         backups=parts.backups,
         finding=parts.finding,

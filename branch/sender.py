@@ -24,7 +24,7 @@ from staging.protocol import Position, SequenceForked, SourceSession, SourceStat
 MAX_BODY_BYTES = 8 * 1024 * 1024  # of frames in one request
 _ENDED = (SourceState.FENCED, SourceState.FORKED)
 _LASTING = frozenset(
-    {"branch_revoked", "token_refused", "share_mismatch", "sign_in_required", "forbidden"}
+    {"branch_revoked", "token_refused", "share_mismatch", "share_is_deleted", "sign_in_required", "forbidden"}
 )  # until an operator acts
 _REPAIRS = 2  # of one frame; a third time its contents are lost again, so something else is wrong
 

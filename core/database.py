@@ -27,6 +27,7 @@ _SYNCHRONOUS = {"NORMAL": 1, "FULL": 2}
 
 DatabaseError = pysqlite3.DatabaseError
 OperationalError = pysqlite3.OperationalError
+ProgrammingError = pysqlite3.ProgrammingError
 
 
 class DatabaseTooNew(Stopped):
@@ -43,6 +44,10 @@ class DatabaseUnavailable(TryLater):
 
 class DatabaseRefused(TryLater):
     """SQLite could not write (the disk is full, or fails); nothing of the transaction was kept."""
+
+
+class DatabaseClosed(TryLater):
+    """A database was closed while somebody still used it: its share was removed, or the process ends."""
 
 
 class DatabaseBusy(TryLater):
@@ -128,9 +133,12 @@ class ReaderPool:
         self._synchronous: Literal["NORMAL", "FULL"] = synchronous
         self._cache_kib = cache_kib
         self._idle: deque[Connection] = deque()
+        self._closed = False
 
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows that a SELECT gives."""
+        if self._closed:  # opening it again would make an empty file where one was removed
+            raise _closed(self._path)
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -141,13 +149,14 @@ class ReaderPool:
             with translated(self._path):
                 return list(connection.execute(statement, parameters).fetchall())
         finally:
-            if len(self._idle) < _IDLE_READERS:
+            if len(self._idle) < _IDLE_READERS and not self._closed:
                 self._idle.append(connection)
             else:
                 connection.close()
 
     def close(self) -> None:
-        """Close the connections; no thread may be reading."""
+        """Close the connections; whoever asks from now on gets `DatabaseClosed`."""
+        self._closed = True
         while self._idle:
             self._idle.pop().close()
 
@@ -159,6 +168,8 @@ def transaction(connection: Connection) -> Iterator[None]:
         connection.execute("BEGIN IMMEDIATE")
     except OperationalError as error:
         raise DatabaseBusy(f"a database is busy: {error}", remedy="try again in a moment") from error
+    except ProgrammingError as error:
+        raise _closed("a database") from error
     try:
         yield
         connection.execute("COMMIT")
@@ -185,6 +196,10 @@ def truncate_log(connection: Connection, path: Path) -> None:
     """Write a database's WAL back and cut it."""
     with translated(path):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _closed(what: Path | str) -> DatabaseClosed:
+    return DatabaseClosed(f"{what} was closed", remedy="look whether what you asked about still exists, and ask again")
 
 
 def _set(connection: Connection, pragma: str, value: str, expected: str | int) -> None:

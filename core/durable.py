@@ -56,6 +56,9 @@ class FileLayer(Protocol):
     def make_directory(self, path: Path) -> None:
         """Make one directory; its parent exists."""
 
+    def remove_directory(self, path: Path) -> None:
+        """Remove an empty directory."""
+
 
 class OsFileLayer:
     """The operating system itself."""
@@ -105,6 +108,10 @@ class OsFileLayer:
     def make_directory(self, path: Path) -> None:
         """Make one directory; its parent exists."""
         os.mkdir(path, 0o700)
+
+    def remove_directory(self, path: Path) -> None:
+        """Remove an empty directory."""
+        os.rmdir(path)
 
 
 OS_FILES: FileLayer = OsFileLayer()
@@ -231,6 +238,14 @@ def move_file(source: Path, target: Path, files: FileLayer = OS_FILES) -> None:
 def remove_file(path: Path, files: FileLayer = OS_FILES) -> None:
     """Remove a file and make its absence durable."""
     files.unlink(path)
+    files.sync_directory(path.parent)
+
+
+def remove_folder(path: Path, files: FileLayer = OS_FILES) -> None:
+    """Remove a directory with the files in it and make its absence durable; what a crash leaves is removed by the next call."""
+    for file in sorted(path.iterdir()):
+        files.unlink(file)
+    files.remove_directory(path)
     files.sync_directory(path.parent)
 
 

@@ -107,6 +107,22 @@ class Sealed(Struct, frozen=True, array_like=True, tag=9, forbid_unknown_fields=
     sealed_ns: int
 
 
+class ShareDeleted(Struct, frozen=True, array_like=True, tag=10, forbid_unknown_fields=True):
+    """The share is to go after `drop_after_ns`; until then it can be taken back. `with_branch`: as a part of its branch."""
+
+    number: int
+    deleted_ns: int
+    drop_after_ns: int
+    reason: Reason
+    with_branch: bool = False
+
+
+class ShareUndeleted(Struct, frozen=True, array_like=True, tag=11, forbid_unknown_fields=True):
+    """A deleted share stays after all."""
+
+    number: int
+
+
 Control = (
     SnapshotTaken
     | SnapshotLabelled
@@ -117,6 +133,8 @@ Control = (
     | SnapshotDropped
     | PolicySet
     | Sealed
+    | ShareDeleted
+    | ShareUndeleted
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -17,6 +17,8 @@ from snapshots.control_format import (
     HoldReleased,
     HoldSet,
     Sealed,
+    ShareDeleted,
+    ShareUndeleted,
     SnapshotDeleted,
     SnapshotDropped,
     SnapshotLabelled,
@@ -70,6 +72,16 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Deletion:
+    """That the share is to go, and after when; `with_branch` when it goes because its branch does."""
+
+    deleted_ns: int
+    drop_after_ns: int
+    with_branch: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SealRow:
     """A record in the store that holds the catalogue up to a sequence."""
 
@@ -119,6 +131,11 @@ class LedgerWriter:
             self._drop(record.snapshot)
         elif isinstance(record, Sealed):
             self._seal(SealRow(record.sequence, Digest(record.digest), record.full, record.sealed_ns))
+        elif isinstance(record, ShareDeleted):
+            told = f"{record.deleted_ns} {record.drop_after_ns} {int(record.with_branch)} {record.reason}"
+            execute("INSERT OR REPLACE INTO meta VALUES ('deletion', ?)", (told,))
+        elif isinstance(record, ShareUndeleted):
+            execute("DELETE FROM meta WHERE key='deletion'")
         else:
             execute("INSERT OR REPLACE INTO meta VALUES ('policy', ?)", (record.document.decode(),))
             least = f"{record.least_delay_ns} {record.least_until_ns}"
@@ -246,6 +263,14 @@ class LedgerReader:
         rows = self._query("SELECT value FROM meta WHERE key='least_delay'", ())
         delay_ns, until_ns = str(rows[0][0]).split() if rows else ("0", "0")
         return int(delay_ns), int(until_ns)
+
+    def deletion(self) -> Deletion | None:
+        """Return that the share is to go, None when it stays."""
+        rows = self._query("SELECT value FROM meta WHERE key='deletion'", ())
+        if not rows:
+            return None
+        deleted_ns, drop_after_ns, with_branch, reason = str(rows[0][0]).split(" ", 3)
+        return Deletion(int(deleted_ns), int(drop_after_ns), with_branch == "1", reason)
 
     def deferred(self) -> str | None:
         """Return the label of the scheduled snapshot that waits for the share to be good, None when none waits."""

@@ -46,7 +46,7 @@ _SMALL = (
     " FROM snapshot WHERE ?1 > ?2 ORDER BY id",
     "SELECT 'h', snapshot, name, owner, reason, expires_ns FROM hold WHERE ?1 > ?2 ORDER BY snapshot, name",
     "SELECT 'a', sequence, taken_ns FROM anchor WHERE sequence <= ?1 AND ?1 > ?2 ORDER BY sequence",
-    "SELECT 'y', key, value FROM meta WHERE key IN ('policy', 'least_delay', 'burst_window') AND ?1 > ?2",
+    "SELECT 'y', key, value FROM meta WHERE key IN ('policy', 'least_delay', 'deletion', 'burst_window') AND ?1 > ?2",
 )
 
 
@@ -78,7 +78,8 @@ class CatalogueFiller:
         connection.execute("DELETE FROM owner")
 
     def begin_seal(self) -> None:
-        """Forget what the seal before told of snapshots, holds and problems: each seal tells them all."""
+        """Forget what the seal before told of snapshots, holds, problems and deletion: each seal tells them all."""
+        self._connection.execute("DELETE FROM meta WHERE key='deletion'")
         for table in ("snapshot", "hold", "anchor", "problem"):
             self._connection.execute(f"DELETE FROM {table}")
 

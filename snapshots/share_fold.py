@@ -7,7 +7,7 @@ fold never stops for it. One thread at a time; snapshots are taken under the sam
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -24,6 +24,7 @@ from snapshots.content_edit import edit_content
 from snapshots.control_format import Control, ControlDamaged, SnapshotTaken, decode_control, encode_control
 from snapshots.edits import Edits
 from snapshots.fold import TreeFold
+from snapshots.fold_batch import CHANGES_A_TRANSACTION, bounded
 from snapshots.ledger_db import Counters, LedgerWriter, SnapshotRow
 from snapshots.put_batch import PutBatch
 from snapshots.sweep_db import sweep_rows
@@ -33,9 +34,7 @@ from staging.journal import Cursor, Journal
 from staging.journal_scan import LoggedRecord
 from staging.protocol import Position
 
-CHANGES_A_TRANSACTION = 20_000  # bounds the WAL and how long a snapshot waits for the write lock
 ANCHORED = AnchorLimits()
-EDITED_BYTES_A_TRANSACTION = 64 * 1024 * 1024  # bounds the memory that collected writes hold
 
 Ordered = TypeVar("Ordered", bound=Control)
 
@@ -74,7 +73,7 @@ class ShareFold:
         """Fold what is durable, up to about `limit` changes, in one transaction; return how many changes were taken."""
         with self._lock, self._store.gate():
             before = self._at
-            records = _bounded(self._journal.read(self._cursor), limit)
+            records = bounded(self._journal.read(self._cursor), limit)
             first = next(records, None)
             if first is None:
                 return 0
@@ -218,6 +217,14 @@ class ShareFold:
         if problem:
             return "resync", problem
         return "good", ""
+
+    def retire(self) -> bool:
+        """Close the catalogue for good, unless a reader leases a state of it; return whether it is closed."""
+        with self._lock:
+            if self._leased:
+                return False
+            self._catalogue.close()
+            return True
 
     def close(self) -> None:
         """Close the catalogue."""
@@ -388,13 +395,3 @@ class ShareFold:
         state = self._catalogue.live_state(node)
         content = state.content if state is not None else None
         return edit_content(content, edits, self._store.data, self._store.node, batch.add)
-
-
-def _bounded(records: Iterable[LoggedRecord], limit: int) -> Iterator[LoggedRecord]:
-    taken = taken_bytes = 0
-    for record in records:
-        yield record
-        taken += record.header.count if record.header is not None else 1
-        taken_bytes += record.header.unpacked_bytes if record.header is not None else len(record.payload)
-        if taken >= limit or taken_bytes >= EDITED_BYTES_A_TRANSACTION:
-            return

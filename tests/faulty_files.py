@@ -94,6 +94,11 @@ class FaultyFiles(FileLayer):
         self._new_names.setdefault(path.parent, []).append(path)
         self._after()
 
+    def remove_directory(self, path: Path) -> None:
+        self._before("remove_directory", path)
+        self._real.remove_directory(path)
+        self._after()
+
     def lose_unsynced(self) -> None:
         """Undo everything that no sync has made durable."""
         for source, target, old, _ in reversed(self._renames):
@@ -101,7 +106,7 @@ class FaultyFiles(FileLayer):
             if old is not None:
                 target.write_bytes(old)
         for path, size in self._synced_sizes.items():
-            if path.exists() and path.stat().st_size > size:
+            if path.is_file() and path.stat().st_size > size:
                 os.truncate(path, size)
         for names in self._new_names.values():
             for path in names:

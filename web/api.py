@@ -9,9 +9,9 @@
     POST   shares/B/S/snapshots {label} · shares/B/S/restore {to, at, path | path_base64, overwrite} (lines)
     POST   shares/B/S/snapshots/ID/label {label} | hold {name, reason, until} | release {name} | delete | undelete
     GET    shares/B/S/policy    PUT shares/B/S/policy {…}    POST prune {share, dry_run}
-    POST   shares/B/S/verify-seal (lines)
+    POST   shares/B/S/verify-seal (lines) · shares/B/S/delete | undelete
     GET    branches · users · schedules · schedules/NAME/next?count=
-    POST   branches {name} · branches/B/revoke
+    POST   branches {name} · branches/B/revoke | delete | undelete
     POST   users {name, role, password, grants} · users/NAME/password {password} | disable | enable | tokens {scope}
     POST   collect · scrub {all} (lines)
     POST   exports {sources, to, kind} (lines) · exports/stream {sources} (tar)
@@ -34,6 +34,7 @@ from web.api_find import FindApi
 from web.api_journal import JournalApi
 from web.api_keeping import KeepingApi
 from web.api_maintenance import MaintenanceApi
+from web.api_removal import RemovalApi
 from web.api_seals import SealApi
 from web.api_shares import ShareApi
 from web.authentication import csrf_token, current_actor, current_identity
@@ -89,6 +90,7 @@ def add_api(app: Flask, operations: Operations, settings: WebSettings) -> None:
     app.register_blueprint(ShareApi(operations.shares, settings).blueprint())
     app.register_blueprint(DifferenceApi(operations.differences, settings).blueprint())
     app.register_blueprint(KeepingApi(operations.keeping).blueprint())
+    app.register_blueprint(RemovalApi(operations.removal).blueprint())
     app.register_blueprint(SealApi(operations.sealing).blueprint())
     app.register_blueprint(JournalApi(operations.journals, settings).blueprint())
     app.register_blueprint(BackupApi(operations.backups).blueprint())

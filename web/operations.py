@@ -4,7 +4,7 @@ The answers' fields are the JSON of the API and of `--json` on the command line,
 `appliance`; nothing here knows how they work.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,8 @@ from msgspec import Struct
 from core.relpath import RelPath
 from web.differences import DifferencePage
 from web.found import FoundPage
+from web.machine_operations import Health as Health
+from web.machine_operations import Intake as Intake
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +34,16 @@ class BranchCode(Struct, frozen=True):
 
 class Branch(Struct, frozen=True):
     name: str
-    state: str  # "waiting", "enrolled", "revoked"
+    state: str  # "waiting", "enrolled", "revoked", "deleted"
     enrolled_at: str | None
     last_seen_at: str | None
     shares: int
+    drops_at: str | None = None  # until then the deletion can be undone
 
 
 class Share(Struct, frozen=True):
     share: str
-    state: str  # "mirroring", "good", "resync", "stopped"
+    state: str  # "mirroring", "good", "resync", "stopped", "deleted"
     reason: str
     durable_sequence: int
     folded_sequence: int
@@ -48,6 +51,7 @@ class Share(Struct, frozen=True):
     files: int
     logical_bytes: int
     last_snapshot_at: str | None = None  # newest snapshot; shown on the overview
+    drops_at: str | None = None  # until then the deletion can be undone
 
 
 class Hold(Struct, frozen=True):
@@ -259,6 +263,18 @@ class Keeping(Protocol):
     def prune(self, actor: Actor, share: str | None, dry_run: bool) -> list[PruneDecision]: ...
 
 
+class Removal(Protocol):
+    """What goes, after a delay in which it can be taken back. For administrators; every act is audited."""
+
+    def delete_share(self, actor: Actor, share: str) -> Share: ...
+
+    def undelete_share(self, actor: Actor, share: str) -> Share: ...
+
+    def delete_branch(self, actor: Actor, branch: str) -> Branch: ...
+
+    def undelete_branch(self, actor: Actor, branch: str) -> Branch: ...
+
+
 class SealReport(Struct, frozen=True):
     """Whether a catalogue equals its seals."""
 
@@ -425,35 +441,6 @@ class SignIn(Protocol):
     def sign_out(self, secret: str) -> None: ...
 
 
-class Intake(Protocol):
-    """The agents' side. `branch` is the authenticated branch's name; bodies are bytes as they came, length-checked."""
-
-    def enroll(self, body: bytes, address: str) -> bytes: ...
-
-    def authenticate(self, token: str, address: str) -> str:
-        """Return the branch's name; raise `Refused` for an unknown or revoked one."""
-
-    def open(self, branch: str, share: str, body: bytes) -> bytes: ...
-
-    def frames(self, branch: str, share: str, session: str, body: bytes) -> bytes: ...
-
-    def missing(self, branch: str, share: str, body: bytes) -> bytes: ...
-
-    def chunks(self, branch: str, share: str, session: str, body: bytes) -> bytes: ...
-
-    def tasks(self, branch: str) -> bytes: ...
-
-
-class Health(Protocol):
-    """For `/healthz`, `/readyz` and `/metrics`."""
-
-    def ready(self) -> list[str]:
-        """Return the reasons why data is not taken at the moment; empty when all is well."""
-
-    def metrics(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
-        """Yield (name, help, labels, value); counters' names end in `_total`. No file names: anyone may read it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Operations:
     """All that the web side is given."""
@@ -467,6 +454,7 @@ class Operations:
     sealing: Sealing
     journals: Journals
     maintenance: Maintenance
+    removal: Removal
     backups: Backups
     finding: Finding
     differences: Differences

@@ -36,6 +36,7 @@ class StateWords:
 _STATES = {
     "stopped": StateWords("Stopped", "■", 0, "Start the agent on {branch}."),
     "resync": StateWords("Needs comparing", "◆", 1, "Run “stagekeeper-agent resync {share}” on {branch}."),
+    "deleted": StateWords("Deleted", "○", 2, "Nothing; “stagekeeper share undelete {branch}/{share}” takes it back."),
     "mirroring": StateWords("First copy under way", "◐", 2, "Wait; the first copy is on its way."),
     "good": StateWords("Protected", "●", 3, "Nothing."),
 }

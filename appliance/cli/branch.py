@@ -10,7 +10,7 @@ from appliance.cli.printing import local_time, print_table, say
 
 @click.group()
 def branch() -> None:
-    """Branch servers: add, list, revoke."""
+    """Branch servers: add, list, revoke, delete."""
 
 
 @branch.command()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+import appliance.cli.removal  # noqa: F401  (it adds commands to `share` and `branch`)
 from appliance.cli.audit import audit
 from appliance.cli.backup import backup, recovery_key
 from appliance.cli.branch import branch

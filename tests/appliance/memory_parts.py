@@ -18,6 +18,7 @@ from tests.web.memory_finding import MemoryFinding
 from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemoryMaintenance, MemorySealing
 from tests.web.memory_operations import MemoryHealth, MemoryIntake
+from tests.web.memory_removal import MemoryRemoval
 from tests.web.memory_shares import MemoryShare, MemoryShares, Thing
 from web.operations import Actor, Progress
 
@@ -99,16 +100,17 @@ class MemoryParts:
             store.close()
 
         return Parts(
-            self.shares,
-            MemoryIntake(),
-            MemoryHealth(),
-            MemoryKeeping(),
-            MemorySealing(),
-            MemoryJournals(),
-            MemoryMaintenance(),
-            MemoryDifferences(),
-            self.exporter,
-            backups,
-            MemoryFinding(self.shares),
+            shares=self.shares,
+            intake=MemoryIntake(),
+            health=MemoryHealth(),
+            keeping=MemoryKeeping(),
+            sealing=MemorySealing(),
+            journals=MemoryJournals(),
+            maintenance=MemoryMaintenance(),
+            differences=MemoryDifferences(),
+            removal=MemoryRemoval(),
+            exporter=self.exporter,
+            backups=backups,
+            finding=MemoryFinding(self.shares),
             close=close,
         )

@@ -15,6 +15,7 @@ from tests.web.memory_differences import MemoryDifferences
 from tests.web.memory_finding import MemoryFinding
 from tests.web.memory_journals import MemoryJournals
 from tests.web.memory_keeping import MemoryKeeping, MemoryMaintenance, MemorySealing
+from tests.web.memory_removal import MemoryRemoval
 from tests.web.memory_shares import MemoryShares
 from web.errors import AccessDenied, SignInRefused, TooManyAttempts
 from web.operations import Actor, Branch, BranchCode, Operations, Progress
@@ -305,6 +306,7 @@ class MemoryOperations:
         self.keeping = MemoryKeeping()
         self.sealing = MemorySealing()
         self.journals = MemoryJournals()
+        self.removal = MemoryRemoval()
         self.backups = MemoryBackups()
         self.differences = MemoryDifferences()
 
@@ -319,6 +321,7 @@ class MemoryOperations:
             keeping=self.keeping,
             sealing=self.sealing,
             journals=self.journals,
+            removal=self.removal,
             maintenance=MemoryMaintenance(),
             backups=self.backups,
             finding=MemoryFinding(self.shares),
