@@ -29,7 +29,7 @@ from appliance.jobs import ExportPlace, export_snapshots, prune_shares, schedule
 from appliance.rights import Rights
 from appliance.root import Root, check_owner, open_root
 from appliance.root_lock import RootLock
-from appliance.scheduler import Scheduler
+from appliance.scheduler import Run, Scheduler
 from appliance.schedules import BUILT_IN, Schedules
 from appliance.schedules_db import ScheduleRow
 from appliance.settings import Environment, Settings, load_settings
@@ -177,22 +177,8 @@ def build_plumbing(root: Root, settings: Settings, certificate: Certificate, mac
 def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Scheduler]:
     """Put the administration around the parts that hold data."""
     schedules = Schedules(plumbing.database, plumbing.clock)
-    place = ExportPlace(plumbing.root, plumbing.settings, plumbing.audit, parts.exporter)
-
     schedules.ensure_built_in(NIGHTLY_BACKUP, "0 2 * * *", plumbing.settings.backup.time_zone, "backup")
-
-    def run(row: ScheduleRow, stopping: Callable[[], bool]) -> Any:
-        if row.action == "backup":
-            return parts.backups.run_scheduled(schedule_actor(row.name), stopping)
-        if row.action == "snapshot":
-            return take_snapshots(parts.shares, row)
-        if row.action == "prune":
-            return prune_shares(parts.keeping, row)
-        if row.action == "scrub":
-            return scrub_store(parts.maintenance, row, stopping)
-        return export_snapshots(place, row, stopping)
-
-    scheduler = Scheduler(schedules, run, plumbing.branches.flush)
+    scheduler = Scheduler(schedules, _run_of(plumbing, parts), plumbing.branches.flush)
     administration = ApplianceAdministration(
         Administered(
             plumbing.root,
@@ -226,6 +212,24 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
         differences=parts.differences,
     )
     return operations, scheduler
+
+
+def _run_of(plumbing: Plumbing, parts: Parts) -> Run:
+    """Return what does the work of a schedule."""
+    place = ExportPlace(plumbing.root, plumbing.settings, plumbing.audit, parts.exporter)
+
+    def run(row: ScheduleRow, stopping: Callable[[], bool]) -> Any:
+        if row.action == "backup":
+            return parts.backups.run_scheduled(schedule_actor(row.name), stopping)
+        if row.action == "snapshot":
+            return take_snapshots(parts.shares, row)
+        if row.action == "prune":
+            return prune_shares(parts.keeping, row)
+        if row.action == "scrub":
+            return scrub_store(parts.maintenance, row, stopping)
+        return export_snapshots(place, row, stopping)
+
+    return run
 
 
 def open_appliance(

@@ -15,6 +15,17 @@ from web.differences import DifferencePage
 from web.found import FoundPage
 from web.machine_operations import Health as Health
 from web.machine_operations import Intake as Intake
+from web.upkeep_values import Backup as Backup
+from web.upkeep_values import CollectReport as CollectReport
+from web.upkeep_values import FileHit as FileHit
+from web.upkeep_values import JournalChange as JournalChange
+from web.upkeep_values import JournalList as JournalList
+from web.upkeep_values import JournalSegment as JournalSegment
+from web.upkeep_values import JournalWindow as JournalWindow
+from web.upkeep_values import NewRecoveryKey as NewRecoveryKey
+from web.upkeep_values import PruneDecision as PruneDecision
+from web.upkeep_values import ScrubReport as ScrubReport
+from web.upkeep_values import SealReport as SealReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +89,6 @@ class Snapshot(Struct, frozen=True):
     reason: str = ""  # of the deletion
 
 
-class PruneDecision(Struct, frozen=True):
-    """Whether the policy keeps a snapshot, and why."""
-
-    share: str
-    snapshot: int
-    keep: bool
-    reasons: list[str]
-
-
-class Backup(Struct, frozen=True):
-    """A backup of the appliance's own files that stands in the store."""
-
-    number: int
-    taken_at: str
-    size_bytes: int
-    key: str  # id of the recovery key that opens it
-    digest: str
-
-
-class NewRecoveryKey(Struct, frozen=True):
-    """A recovery key, as it is shown once."""
-
-    recovery_key: str
-    key: str
-
-
 class Entry(Struct, frozen=True, omit_defaults=True):
     name: str
     kind: str
@@ -127,37 +112,6 @@ class Version(Struct, frozen=True):
     digest: str | None
     deleted: bool
     path: str
-
-
-class JournalSegment(Struct, frozen=True):
-    first_sequence: int
-    last_sequence: int  # below first: no changes yet
-    opened_at: str | None
-    closed_at: str | None  # None for the newest
-    size_bytes: int
-    changes: int
-
-
-class JournalWindow(Struct, frozen=True, rename={"from_": "from"}):
-    """Between these times every instant can be read; both are None while nothing is."""
-
-    from_: str | None
-    until: str | None
-
-
-class JournalList(Struct, frozen=True):
-    segments: list[JournalSegment]
-    window: JournalWindow
-
-
-class JournalChange(Struct, frozen=True):
-    sequence: int
-    at: str
-    what: str  # "create", "write", "truncate", "content", "attributes", "rename", "link", "unlink"
-    path: str | None  # as it was then; None where a repair took the name away
-    offset: int | None
-    length: int | None
-    size_bytes: int | None
 
 
 class NotApplied(Struct, frozen=True):
@@ -275,18 +229,6 @@ class Removal(Protocol):
     def undelete_branch(self, actor: Actor, branch: str) -> Branch: ...
 
 
-class SealReport(Struct, frozen=True):
-    """Whether a catalogue equals its seals."""
-
-    share: str
-    sequence: int
-    digest: str  # head of the chain
-    seals: int
-    rows: int
-    equal: bool
-    differences: list[str]
-
-
 class Sealing(Protocol):
     """Proof that a catalogue is what was sealed."""
 
@@ -314,40 +256,6 @@ class Backups(Protocol):
     def list(self, actor: Actor) -> list[Backup]: ...
 
     def new_recovery_key(self, actor: Actor) -> NewRecoveryKey: ...
-
-
-class CollectReport(Struct, frozen=True):
-    run: int
-    chunks: int
-    named: int
-    condemned: int
-    resurrected: int
-    removed_chunks: int
-    removed_bytes: int
-    moved_chunks: int
-    moved_bytes: int
-    cleared_packs: int
-    freed_bytes: int
-    damaged: list[str]
-
-
-class FileHit(Struct, frozen=True):
-    share: str
-    path: str
-    snapshots: list[int]
-    live: bool
-
-
-class ScrubReport(Struct, frozen=True):
-    packs: int
-    bytes: int
-    chunks: int
-    findings: list[str]
-    healed_chunks: int
-    damaged_chunks: int
-    hits: list[FileHit]  # files that cannot be read whole
-    hits_left_off: bool
-    verified_since: str
 
 
 class Maintenance(Protocol):
