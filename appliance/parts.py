@@ -26,7 +26,6 @@ from appliance.workers import make_workers
 from tapeexport.export_report import SnapshotSource
 from web.operations import Actor
 
-APPLIANCE = Actor("stagekeeper", "system")
 """Who acts when a time has come."""
 
 
