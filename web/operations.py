@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from core.relpath import RelPath
+from web.backup_answers import Backup, NewRecoveryKey
 from web.differences import DifferencePage
 from web.found import FoundPage
 from web.machine_operations import Health as Health
@@ -85,23 +86,6 @@ class PruneDecision(Struct, frozen=True):
     snapshot: int
     keep: bool
     reasons: list[str]
-
-
-class Backup(Struct, frozen=True):
-    """A backup of the appliance's own files that stands in the store."""
-
-    number: int
-    taken_at: str
-    size_bytes: int
-    key: str  # id of the recovery key that opens it
-    digest: str
-
-
-class NewRecoveryKey(Struct, frozen=True):
-    """A recovery key, as it is shown once."""
-
-    recovery_key: str
-    key: str
 
 
 class Entry(Struct, frozen=True, omit_defaults=True):
