@@ -26,7 +26,8 @@ from core.clock import format_time
 from core.digest import format_digest
 from core.errors import StagekeeperError
 from staging.receiver import Key
-from web.operations import Actor, Backup, NewRecoveryKey, Progress
+from web.backup_answers import Backup, NewRecoveryKey
+from web.operations import Actor, Progress
 
 _SYSTEM = Actor("stagekeeper", "system")
 

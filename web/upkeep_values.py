@@ -1,4 +1,4 @@
-"""What operators are answered about the upkeep of the store: pruning, seals, journals, backups, collect and scrub.
+"""What operators are answered about the upkeep of the store: pruning, seals, journals, collect and scrub.
 
 Fields are the JSON of the API and of `--json` on the command line, unchanged.
 """
@@ -13,23 +13,6 @@ class PruneDecision(Struct, frozen=True):
     snapshot: int
     keep: bool
     reasons: list[str]
-
-
-class Backup(Struct, frozen=True):
-    """A backup of the appliance's own files that stands in the store."""
-
-    number: int
-    taken_at: str
-    size_bytes: int
-    key: str  # id of the recovery key that opens it
-    digest: str
-
-
-class NewRecoveryKey(Struct, frozen=True):
-    """A recovery key, as it is shown once."""
-
-    recovery_key: str
-    key: str
 
 
 class JournalSegment(Struct, frozen=True):

@@ -33,7 +33,7 @@ class BackupRig:
 
     def __init__(self, folder: Path, clock: SettableClock, files: FileLayer = OS_FILES, seed: int = 1) -> None:
         self.root, self.clock = open_root(folder), clock
-        self.store = ChunkStore(self.root.packs, self.root.db / "index.db", self.root.store_id, files)
+        self.store = ChunkStore(self.root.packs, self.root.db / "index.db", self.root.store_id, files, clock)
         self.audit = AuditLog(self.root.audit, self.root.store_id, clock, files)
         chance = random.Random(seed).randbytes
         self.log = BackupLog(self.root.backup, self.root.store_id, lambda: find_backups(self.store), files)
