@@ -7,6 +7,7 @@ import pytest
 
 from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
+from appliance.ballast import Ballast
 from appliance.folding import keep_step
 from appliance.health_desk import HealthDesk
 from appliance.keeping_desk import KeepingDesk
@@ -48,7 +49,8 @@ def send(vault: Vault, changes: list[Change]) -> None:
 def test_an_alert_lasts_until_the_hold_is_released(vault: Vault, database: ApplianceDatabase, tmp_path: Path) -> None:
     rights, audit = Rights(lambda account: []), AuditLog(tmp_path / "audit", bytes(16), vault.clock)
     worker = ShareWorker("keep", vault.names, keep_step(vault))
-    shares, health = ShareDesk(vault, worker, rights, audit), HealthDesk(vault, worker, worker)
+    ballast = Ballast([], 0, 0)
+    shares, health = ShareDesk(vault, worker, rights, audit, ballast), HealthDesk(vault, worker, worker, lambda: 0.0, ballast)
     keeping = KeepingDesk(vault, worker, rights, audit, Schedules(database, vault.clock))
 
     def told() -> tuple[str, str, float]:

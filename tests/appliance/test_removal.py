@@ -11,6 +11,7 @@ import pytest
 
 from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
+from appliance.ballast import Ballast
 from appliance.branch_removal import BranchNotDeleted, BranchRemoval
 from appliance.branches import Branches, BranchExists, BranchNotFound, BranchRevoked, CodeRefused, TokenRefused
 from appliance.enrolment import EnrolmentDesk
@@ -65,7 +66,8 @@ class Rig:
         self.vault = Vault(root, self.clock, lambda size: next(counter).to_bytes(size, "big"), self.files)
         keeper = ShareWorker("keep", self.vault.names, keep_step(self.vault))
         rights = Rights(lambda account: [])
-        self.shares = ShareDesk(self.vault, ShareWorker("fold", list, lambda name: False), rights, self.audit)
+        folding = ShareWorker("fold", list, lambda name: False)
+        self.shares = ShareDesk(self.vault, folding, rights, self.audit, Ballast([], 0, 0))
         self.database = ApplianceDatabase(self.folder / "db" / "appliance.db")
         self.branches = Branches(self.database, self.clock, random.Random(7).randbytes, "ab" * 32)
         self.branch_removal = BranchRemoval(self.vault, self.branches)
@@ -151,7 +153,7 @@ def test_reading_goes_on_while_nothing_is_taken_any_more(rig: Rig) -> None:
 
 def test_the_agent_of_a_deleted_share_is_refused_by_name_with_the_remedy(rig: Rig) -> None:
     rig.send()
-    intake = IntakeDesk(rig.vault, ShareWorker("fold", list, lambda name: False), _nobody(), _nothing())
+    intake = IntakeDesk(rig.vault, ShareWorker("fold", list, lambda name: False), _nobody(), _nothing(), Ballast([], 0, 0))
     opening = b'{"share_id":"%s","epoch":1}' % base64.b64encode(SHARE.encode().ljust(16, b"-")[:16])
     intake.open("leeds", "finance", opening)
     rig.desk.delete_share(ADMIN, SHARE)
