@@ -13,6 +13,12 @@ def test_there_are_two_units() -> None:
     assert [unit.name for unit in UNITS] == ["stagekeeper-agent.service", "stagekeeper.service"]
 
 
+def test_the_appliance_writes_restores_where_its_callers_look_for_them() -> None:
+    lines = UNITS[1].read_text().splitlines()
+    assert not [line for line in lines if line.startswith("PrivateTmp=y")]
+    assert "ReadWritePaths=-/mnt -/media /tmp /var/tmp" in lines
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 def test_a_unit_ends_its_program_by_sigterm_and_restarts_it_after_a_failure(unit: Path) -> None:
     lines = unit.read_text().splitlines()
