@@ -18,6 +18,7 @@ from appliance.audit import AuditLog
 from appliance.audited import audited_steps
 from appliance.branches import Branches
 from appliance.exports import Exporter, checked_destination, checked_sources
+from appliance.places import check_same_place
 from appliance.rights import Action, Rights
 from appliance.root import Root
 from appliance.rows import branch_of
@@ -26,7 +27,7 @@ from appliance.schedules import Schedules, next_runs
 from appliance.settings import Settings
 from core.clock import Clock, format_time
 from core.errors import StagekeeperError
-from web.operations import Actor, Branch, BranchCode, Shares
+from web.operations import Actor, Branch, BranchCode, Place, Shares
 
 _OWNER = Actor("owner", "owner")
 _MAX_RUNS = 1000
@@ -73,7 +74,9 @@ class ApplianceAdministration:
             row = self._parts.branches.revoke(name)
         return branch_of(row, self._share_counts()[name])
 
-    def run_export(self, actor: Actor, sources: list[str], destination: str, kind: str) -> Iterator[Any]:
+    def run_export(
+        self, actor: Actor, sources: list[str], destination: str, kind: str, seen: Place | None = None
+    ) -> Iterator[Any]:
         """Export snapshots to a directory; yields `Progress`, then the report. What may not be is raised at once."""
         asked = {"sources": sources, "to": destination, "kind": kind}
         with self._refusals_audited(actor, "export.begin", destination, asked):
@@ -81,6 +84,7 @@ class ApplianceAdministration:
             checked = checked_sources(sources)
             allowed = self._parts.settings.directories.exports
             place = checked_destination(actor, destination, self._parts.root.path, allowed)
+            check_same_place(seen)
         steps = self._parts.exporter.export(actor, checked, place, kind)
         return audited_steps(self._parts.audit, actor, "export", str(place), asked, steps)
 

@@ -12,6 +12,7 @@ from appliance.alerts import burst_alerts
 from appliance.audit import AuditLog
 from appliance.ballast import Ballast
 from appliance.handover import steps_of
+from appliance.places import check_same_place
 from appliance.removals import check_not_deleted
 from appliance.restores import restore_with_progress
 from appliance.rights import Action, Reach, Rights
@@ -28,7 +29,7 @@ from snapshots.moments import Resolved
 from snapshots.tree import Node, TreeView
 from snapshots.view_db import SnapshotView
 from staging.changes import MAX_LABEL_CHARACTERS, Kind
-from web.operations import Actor, Download, Entry, Progress, RestoreReport, Share, Snapshot, Stats, Version
+from web.operations import Actor, Download, Entry, Place, Progress, RestoreReport, Share, Snapshot, Stats, Version
 
 MAX_SHOWN_BYTES = 2**63 - 1  # sums of sparse files may pass what JSON readers take
 _PIECE_BYTES = 1024 * 1024
@@ -145,11 +146,12 @@ class ShareDesk:
         return [version_of(version, opened.reader.time_of(version.sequence)) for version in kept]
 
     def restore(
-        self, actor: Actor, share: str, moment: str, path: RelPath, target: str, overwrite: bool
+        self, actor: Actor, share: str, moment: str, path: RelPath, target: str, overwrite: bool, seen: Place | None = None
     ) -> Iterator[Progress | RestoreReport]:
         """Restore into a directory of the appliance; the last value is the report."""
         self._rights.check_path(actor, Action.RESTORE, share, path)
         folder = self._checked_target(target)
+        check_same_place(seen)
         opened = self._vault.share(share)
         with self._leased(opened, moment) as view:
             view.node_at(path)

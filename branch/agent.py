@@ -15,10 +15,11 @@ from branch.settings import Settings, StateDirectory
 from branch.share_line import LinePool
 from branch.share_worker import ShareWorker
 from branch.state_db import Enrolment, ShareRecord, StateDb
+from branch.state_folder import claim_state
 from branch.status import ShareStatus, StatusWriter, status_of
 from branch.surroundings import Surroundings
 from core.clock import Clock
-from core.durable import FileLayer, make_directories, remove_file
+from core.durable import FileLayer, remove_file
 from core.errors import Stopped, TryLater
 
 _log = logging.getLogger("stagekeeper.agent")
@@ -70,7 +71,7 @@ class Agent:
         self, state: StateDirectory, settings: Settings, clock: Clock, files: FileLayer, new_random: Callable[[], Random]
     ) -> None:
         """Read the enrolment and take the lock; nothing is sent yet."""
-        make_directories(state.path, files)
+        claim_state(state, files)
         self._db = StateDb(state.database)
         enrolment = self._db.enrolment()
         self._lock = StateLock(state)

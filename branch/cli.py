@@ -23,10 +23,11 @@ from branch.look import OTHER_FILE_SYSTEM
 from branch.root import mark_of
 from branch.settings import STATE_VARIABLE, StateDirectory, read_settings, state_directory
 from branch.state_db import StateDb
+from branch.state_folder import claim_state
 from branch.status import ShareStatus, read_status
 from branch.survey import survey
 from core.clock import SystemClock
-from core.durable import OS_FILES, make_directories
+from core.durable import OS_FILES
 from core.errors import NotFound, Refused, StagekeeperError
 from core.relpath import show_path
 from core.signals import at_ending_signal
@@ -55,7 +56,7 @@ class _Given:
 
     def database(self) -> StateDb:
         directory = self.directory
-        make_directories(directory.path)
+        claim_state(directory)
         return StateDb(directory.database)
 
 

@@ -5,6 +5,8 @@ two connections reset a WAL, so older ones are refused. A connection is used by 
 """
 
 import contextlib
+import os
+import stat
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ MIN_VERSION = (3, 51, 3)
 _BUSY_MILLISECONDS = 30_000
 _IDLE_READERS = 8  # kept open for the next question, with their caches
 _WAL_LIMIT_BYTES = 16 * 1024 * 1024
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _SYNCHRONOUS = {"NORMAL": 1, "FULL": 2}
 
 DatabaseError = pysqlite3.DatabaseError
@@ -80,6 +83,8 @@ def open_database(
         raise Stopped(f"SQLite {pysqlite3.sqlite_version} is too old", remedy="install pysqlite3 0.6.1 or newer")
     with translated(path):
         mode = "ro" if read_only else "rwc"
+        if not read_only:
+            _keep_private(path)
         connection = pysqlite3.connect(
             f"{path.absolute().as_uri()}?mode={mode}",
             uri=True,
@@ -200,6 +205,16 @@ def truncate_log(connection: Connection, path: Path) -> None:
 
 def _closed(what: Path | str) -> DatabaseClosed:
     return DatabaseClosed(f"{what} was closed", remedy="look whether what you asked about still exists, and ask again")
+
+
+def _keep_private(path: Path) -> None:
+    """Make a file that only its owner may read, whatever the umask: databases hold tokens and everybody's file names."""
+    with contextlib.suppress(OSError):  # SQLite says what is wrong with the place
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):  # the latter two inherit it
+        with contextlib.suppress(OSError):  # not there, or another user's
+            if file.stat().st_mode & _OTHERS:
+                file.chmod(0o600)
 
 
 def _set(connection: Connection, pragma: str, value: str, expected: str | int) -> None:

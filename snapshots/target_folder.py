@@ -35,7 +35,8 @@ class TargetFolder:
             self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise TargetUnusable(
-                f"{path} cannot be used: {error.strerror}", remedy="name a directory that can be written"
+                f"{path} cannot be used: {error.strerror}",
+                remedy="name a directory that the service may write; with systemd, one below a ReadWritePaths= of its unit",
             ) from error
         self._open: OrderedDict[RelPath, int] = OrderedDict()
         if not overwrite and os.listdir(self._root):

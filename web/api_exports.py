@@ -10,7 +10,7 @@ from web.answers import document, listing, progress_lines
 from web.authentication import current_actor
 from web.bodies import parse_document
 from web.guard import current_body
-from web.operations import Administration, Progress
+from web.operations import Administration, Place, Progress
 from web.query import Query
 from web.streams import close
 
@@ -24,6 +24,7 @@ class NewExport(Struct, forbid_unknown_fields=True):
     sources: Sources
     to: Annotated[str, Meta(min_length=1, max_length=4096)]
     kind: Literal["full", "differential", "incremental"] = "full"
+    seen: Place | None = None
 
 
 class NewStream(Struct, forbid_unknown_fields=True):
@@ -57,7 +58,7 @@ class ExportApi:
     def run_export(self) -> Response:
         """Export to a directory of the appliance; answers lines."""
         asked = parse_document(current_body(), NewExport)
-        steps = self._administration.run_export(current_actor(), asked.sources, asked.to, asked.kind)
+        steps = self._administration.run_export(current_actor(), asked.sources, asked.to, asked.kind, asked.seen)
         return progress_lines(steps, Progress)
 
     def stream_export(self) -> Response:

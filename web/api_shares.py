@@ -12,7 +12,7 @@ from web.bodies import parse_document
 from web.downloads import Wanted, answer_download
 from web.errors import RequestUnreadable
 from web.guard import current_body
-from web.operations import Progress, Shares
+from web.operations import Place, Progress, Shares
 from web.query import Query, decode_token, encode_token
 from web.settings import WebSettings
 
@@ -33,6 +33,7 @@ class NewRestore(Struct, forbid_unknown_fields=True):
     path: str = ""
     path_base64: str = ""
     overwrite: bool = False
+    seen: Place | None = None
 
     def checked_path(self) -> RelPath:
         """Return what is to be restored; raise `PathRefused` or `RequestUnreadable`."""
@@ -111,6 +112,6 @@ class ShareApi:
         asked = parse_document(current_body(), NewRestore)
         path = asked.checked_path()
         steps = self._shares.restore(
-            current_actor(), f"{branch}/{share}", asked.at.removeprefix("@"), path, asked.to, asked.overwrite
+            current_actor(), f"{branch}/{share}", asked.at.removeprefix("@"), path, asked.to, asked.overwrite, asked.seen
         )
         return progress_lines(steps, Progress)

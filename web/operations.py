@@ -136,6 +136,14 @@ class Stats(Struct, frozen=True):
     ballast_bytes: int = 0  # of the total: what is given up when a disk is full
 
 
+class Place(Struct, frozen=True, forbid_unknown_fields=True):
+    """A directory as a process sees it; mounts and namespaces may give another process another one under this path."""
+
+    path: str
+    device: int
+    inode: int
+
+
 class Progress(Struct, frozen=True):
     """How far a long operation is; `total` is None while unknown."""
 
@@ -189,9 +197,9 @@ class Shares(Protocol):
         """Return what stood at a path, newest first; `Version.path` is where it stood then, as `show_path` shows it."""
 
     def restore(
-        self, actor: Actor, share: str, moment: str, path: RelPath, target: str, overwrite: bool
+        self, actor: Actor, share: str, moment: str, path: RelPath, target: str, overwrite: bool, seen: Place | None = None
     ) -> Iterator[Progress | RestoreReport]:
-        """Restore into a directory of the appliance; the last value is the report."""
+        """Restore into a directory of the appliance; the last value is the report. `seen` is how the caller sees the target."""
 
     def stats(self, actor: Actor) -> Stats: ...
 
@@ -286,7 +294,9 @@ class Administration(Protocol):
 
     def revoke_branch(self, actor: Actor, name: str) -> Branch: ...
 
-    def run_export(self, actor: Actor, sources: list[str], destination: str, kind: str) -> Iterator[Any]:
+    def run_export(
+        self, actor: Actor, sources: list[str], destination: str, kind: str, seen: Place | None = None
+    ) -> Iterator[Any]:
         """Export snapshots (`B/S@M`) to a directory; yields `Progress`, then the report."""
 
     def stream_export(self, actor: Actor, sources: list[str]) -> Iterator[bytes]:

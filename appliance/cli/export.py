@@ -1,6 +1,7 @@
 """`stagekeeper export`: static snapshots to cartridges."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ import click
 from appliance.cli.call import Call, with_call
 from appliance.cli.failures import DAMAGED, DIFFERENT
 from appliance.cli.printing import count, print_table, say, size, write_raw
+from appliance.places import place_of
 
 
 @click.group()
@@ -25,7 +27,8 @@ def run(call: Call, sources: tuple[str, ...], target: str, kind: str) -> int | N
     if target == "-":
         _stream(call, list(sources))
         return None
-    body = {"sources": list(sources), "to": os.path.abspath(target), "kind": kind}
+    folder = Path(os.path.abspath(target))
+    body = {"sources": list(sources), "to": str(folder), "kind": kind, "seen": place_of(folder)}
     with call.console() as console, call.progress() as on_progress:
         report = console.follow("exports", body, on_progress)
     call.show(report, _print_report)

@@ -2,6 +2,7 @@
 
 import base64
 import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from appliance.cli.call import Call, raw_path, split_moment, with_call
 from appliance.cli.failures import DIFFERENT
 from appliance.cli.printing import count, local_time, local_time_ns, print_table, say, size, write_raw
 from appliance.console import Query
+from appliance.places import place_of
 
 _ENTRIES_A_PAGE = 10_000
 _KINDS = {"folder": "d", "file": "-", "symlink": "l", "fifo": "p"}
@@ -76,6 +78,7 @@ def restore(call: Call, share: str, path: bytes, target: str, overwrite: bool) -
         "path_base64": base64.b64encode(path).decode(),
         "to": os.path.abspath(target),
         "overwrite": overwrite,
+        "seen": place_of(Path(os.path.abspath(target))),
     }
     with call.console() as console, call.progress() as on_progress:
         report = console.follow(f"shares/{name}/restore", body, on_progress)

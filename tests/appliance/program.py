@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +49,10 @@ class Program:
         return {**os.environ, "PYTHONPATH": str(REPOSITORY), "STAGEKEEPER_ROOT": "", "STAGEKEEPER_LISTEN": ""}
 
     @contextmanager
-    def serving(self, *words: str) -> Iterator["Serving"]:
+    def serving(self, *words: str, wrapper: Sequence[str] = ()) -> Iterator["Serving"]:
         """Serve on a free port until the block is left, and check that it then ends well."""
         process = subprocess.Popen(
-            self.command("serve", "--listen", "127.0.0.1:0", *words),
+            list(wrapper) + self.command("serve", "--listen", "127.0.0.1:0", *words),
             env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

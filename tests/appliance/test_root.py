@@ -143,3 +143,13 @@ def test_a_wrong_setting_is_named(root: Root, text: str) -> None:
 def test_an_empty_variable_is_none() -> None:
     assert read_environment({"STAGEKEEPER_ROOT": ""}) == Environment(None, None)
     assert read_environment({"STAGEKEEPER_ROOT": "/x", "STAGEKEEPER_LISTEN": "h:1"}) == Environment("/x", "h:1")
+
+
+def test_every_file_of_a_new_appliance_is_its_owners_alone(tmp_path: Path, clock: SettableClock) -> None:
+    old = os.umask(0)
+    try:
+        found_appliance(tmp_path / "root", [], PASSWORD, clock, os.urandom)
+    finally:
+        os.umask(old)
+    files = [path for path in (tmp_path / "root").rglob("*") if path.is_file()]
+    assert files and not [path for path in files if path.stat().st_mode & 0o077]

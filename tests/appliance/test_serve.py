@@ -324,3 +324,15 @@ def test_addresses_to_listen_on(text: str, parsed: tuple[str, int]) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(AddressUnreadable):
         parse_listen(text)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="ONLY ROOT CAN GIVE THE SERVICE MOUNTS OF ITS OWN")
+def test_what_the_service_would_write_where_the_caller_does_not_see_it_is_refused(filled: Program, tmp_path: Path) -> None:
+    (tmp_path / "back").mkdir()
+    hidden = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs none {tmp_path}/back && exec "$@"', "sh"]
+    with filled.serving(wrapper=hidden):
+        for words in (["restore", SHARE], ["export", "run", SHARE]):
+            done = filled.run(*words, "--to", str(tmp_path / "back" / "new"), "--json")
+            error = msgspec.json.decode(done.stderr)["error"]
+            assert (done.returncode, error["type"]) == (4, "place_elsewhere") and "ReadWritePaths" in error["remedy"]
+        assert filled.run("restore", SHARE, "--to", str(tmp_path / "other" / "new")).returncode == 0

@@ -5,10 +5,12 @@ import json
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from branch.cli import execute
 from tests.branch.rig import Rig
 
 
@@ -149,3 +151,35 @@ def test_a_single_look_that_is_interrupted_says_so(rig: Rig, number: signal.Sign
     process.send_signal(number)
     process.communicate(timeout=20)
     assert process.returncode == 130
+
+
+def others_may_read(folder: Path) -> list[str]:
+    return [path.name for path in (folder, *folder.rglob("*")) if path.stat().st_mode & 0o077]
+
+
+def test_nobody_else_can_read_the_state_whatever_the_umask_was(rig: Rig) -> None:
+    rig.state.path.chmod(0o755)
+    old = os.umask(0)
+    try:
+        rig.protect()
+        (rig.tree / "file").write_bytes(b"x")
+        rig.once()
+    finally:
+        os.umask(old)
+    assert not others_may_read(rig.state.path)
+    rig.state.database.chmod(0o644)  # an earlier release made it so
+    rig.state.path.chmod(0o755)
+    assert rig.command("status") == 0
+    assert not others_may_read(rig.state.path)
+
+
+def test_a_state_directory_into_which_others_write_is_refused(
+    rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "not the agent's").touch()
+    shared.chmod(0o777)
+    code = execute(["--state", str(shared), "status", "--json"])
+    assert (code, json.loads(capsys.readouterr().err)["error"]["type"]) == (4, "state_exposed")
+    assert list(shared.iterdir()) == [shared / "not the agent's"]

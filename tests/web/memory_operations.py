@@ -18,7 +18,7 @@ from tests.web.memory_keeping import MemoryKeeping, MemoryMaintenance, MemorySea
 from tests.web.memory_removal import MemoryRemoval
 from tests.web.memory_shares import MemoryShares
 from web.errors import AccessDenied, SignInRefused, TooManyAttempts
-from web.operations import Actor, Branch, BranchCode, Operations, Progress
+from web.operations import Actor, Branch, BranchCode, Operations, Place, Progress
 
 NOW_NS = 1_795_330_800_000_000_000  # 2026-11-22T07:00:00Z, a Sunday
 PASSWORD = "correct horse battery"
@@ -91,7 +91,9 @@ class MemoryAdministration:
         self.branches[name] = Branch(name, "revoked", None, None, 0)
         return self.branches[name]
 
-    def run_export(self, actor: Actor, sources: list[str], destination: str, kind: str) -> Iterator[Any]:
+    def run_export(
+        self, actor: Actor, sources: list[str], destination: str, kind: str, seen: Place | None = None
+    ) -> Iterator[Any]:
         """Report an export; `/broken` fails on the way."""
         _check_operator(actor)
         yield Progress(done_bytes=1, total_bytes=2, files=1, what="writing")

@@ -17,6 +17,7 @@ from web.operations import (
     Download,
     Entry,
     NotApplied,
+    Place,
     Progress,
     RestoreReport,
     Share,
@@ -217,7 +218,7 @@ class MemoryShares:
         return made[::-1]
 
     def restore(
-        self, actor: Actor, share: str, moment: str, path: RelPath, target: str, overwrite: bool
+        self, actor: Actor, share: str, moment: str, path: RelPath, target: str, overwrite: bool, seen: Place | None = None
     ) -> Iterator[Progress | RestoreReport]:
         """Note what would be restored."""
         tree = self.find(actor, share).tree(moment)
