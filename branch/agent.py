@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 from branch.certificate import pinned_context
+from branch.leftovers import remove_leftovers
 from branch.line import Line, parse_address
 from branch.settings import Settings, StateDirectory
 from branch.share_line import LinePool
@@ -19,7 +20,7 @@ from branch.state_folder import claim_state
 from branch.status import ShareStatus, StatusWriter, status_of
 from branch.surroundings import Surroundings
 from core.clock import Clock
-from core.durable import FileLayer, remove_file
+from core.durable import FileLayer
 from core.errors import Stopped, TryLater
 
 _log = logging.getLogger("stagekeeper.agent")
@@ -141,7 +142,7 @@ class Agent:
         for record in records.values():
             if record.share_id not in self._workers:
                 self._begin(record, is_once=False)
-        remove_leftovers(self._state, set(records), self._files)
+        remove_leftovers(self._state, self._db, self._files)
 
     def _begin(self, record: ShareRecord, is_once: bool) -> None:
         worker = ShareWorker(record, self._around, is_once)
@@ -167,24 +168,10 @@ class Agent:
         self._lock.close()
 
 
-def remove_leftovers(state: StateDirectory, share_ids: set[bytes], files: FileLayer) -> None:
-    """Remove the memory and outbox of shares that are no longer protected; the caller holds the lock."""
-    if not state.shares.is_dir():
-        return
-    wanted = {share_id.hex() for share_id in share_ids}
-    for folder in state.shares.iterdir():
-        if folder.name in wanted:
-            continue
-        for path in sorted(folder.rglob("*"), reverse=True):
-            if path.is_dir():
-                path.rmdir()
-            else:
-                remove_file(path, files)
-        folder.rmdir()
-
-
 def _is_same_share(one: ShareRecord, other: ShareRecord) -> bool:
-    return (one.name, one.path, one.excludes, one.root) == (other.name, other.path, other.excludes, other.root)
+    return (one.name, one.path, one.life, one.excludes, one.root) == (
+        other.name, other.path, other.life, other.excludes, other.root,
+    )  # fmt: skip
 
 
 def _pool(enrolment: Enrolment, settings: Settings) -> LinePool:

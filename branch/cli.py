@@ -14,11 +14,12 @@ from typing import Any
 import click
 import msgspec
 
-from branch.agent import Agent, AgentRunning, Interrupted, StateLock, remove_leftovers
+from branch.agent import Agent, AgentRunning, Interrupted, StateLock
 from branch.cli_errors import DIFFERENCES, DONE, INTERRUPTED, OUR_FAULT, USAGE, exit_code_of, print_failure
 from branch.enrolment import AlreadyEnrolled, enroll
 from branch.excludes import Excludes
 from branch.folders import OpenFolders
+from branch.leftovers import remove_leftovers
 from branch.look import OTHER_FILE_SYSTEM
 from branch.root import mark_of
 from branch.settings import STATE_VARIABLE, StateDirectory, read_settings, state_directory
@@ -133,7 +134,7 @@ def protect(
 @click.argument("share")
 @_common
 def unprotect(given: _Given, share: str) -> int:
-    """End the protection of SHARE; what the appliance has stays there."""
+    """End the protection of SHARE; what the appliance has stays there, and goes on when SHARE is protected again."""
     directory, database = given.directory, given.database()
     database.unprotect(share)
     try:
@@ -141,7 +142,7 @@ def unprotect(given: _Given, share: str) -> int:
     except AgentRunning:
         pass  # the running agent notices, and removes what it kept
     else:
-        remove_leftovers(directory, {record.share_id for record in database.shares()}, OS_FILES)
+        remove_leftovers(directory, database, OS_FILES)
         lock.close()
     _answer(given, {"share": share}, f"{share} is no longer protected")
     return DONE

@@ -64,8 +64,12 @@ class StateDirectory:
         return self.path / "shares"
 
     def share(self, share_id: bytes) -> Path:
-        """Return a share's folder: a share protected anew begins anew."""
+        """Return a share's folder."""
         return self.shares / share_id.hex()
+
+    def memory(self, share_id: bytes, life: int) -> Path:
+        """Return a share's memory; each time that the folder is protected anew it begins with an empty one."""
+        return self.share(share_id) / (f"known-{life}.db" if life else "known.db")
 
 
 def state_directory(given: str | None) -> StateDirectory:

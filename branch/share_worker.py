@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 
 from branch.known_db import KnownDb
+from branch.leftovers import remove_memories
 from branch.looking import Looking
 from branch.marks import Marks
 from branch.outbox import Outbox
@@ -40,7 +41,11 @@ class ShareWorker:
         directory = around.state.share(record.share_id)
         make_directories(directory, around.files)
         self.outbox = self._open_outbox()
-        self._known = KnownDb(directory / "known.db", around.files)
+        memory = around.state.memory(record.share_id, record.life)
+        remove_memories(directory, memory.name, around.files)
+        self._known = KnownDb(memory, around.files)
+        if record.life and not self._known.position().epoch:  # the outbox's steps tell of a folder of another life
+            self._known.commit(self.outbox.end)
         self._state_db = StateDb(around.state.database)  # used by the sending thread only
         line = ShareLine(around.pool, record.name, self.meter)
         uploader = Uploader(line)

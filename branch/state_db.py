@@ -14,7 +14,7 @@ from core.errors import NotFound, Refused
 from staging.protocol import Position
 
 _SHARE_COLUMNS = (
-    "name, path, share_id, excludes, root_device, root_file_system, root_inode, epoch, sequence, hash,"
+    "name, path, share_id, life, excludes, root_device, root_file_system, root_inode, epoch, sequence, hash,"
     " payload_bytes, framing_bytes, compressed_bytes, resync_bytes"
 )
 
@@ -62,6 +62,7 @@ class ShareRecord:
     name: str
     path: bytes
     share_id: bytes
+    life: int  # how often protection was ended: what was remembered of the folder in another life is void
     excludes: tuple[bytes, ...]
     root: RootMark | None
     acknowledged: Position
@@ -74,7 +75,7 @@ class StateDb:
     def __init__(self, path: Path) -> None:
         """Open or make the database."""
         database = open_database(path, synchronous="FULL")
-        migrate(database, [_create])
+        migrate(database, [_create, _keep_ended])
         self._connection = database.conn
 
     def close(self) -> None:
@@ -101,38 +102,46 @@ class StateDb:
             )
 
     def shares(self) -> list[ShareRecord]:
-        """Return all shares by name."""
-        rows = self._connection.execute(f"SELECT {_SHARE_COLUMNS} FROM share ORDER BY name")
-        return [_record(row) for row in rows]
+        """Return all protected shares by name."""
+        return self._shares(is_protected=True)
+
+    def ended_shares(self) -> list[ShareRecord]:
+        """Return the shares whose protection was ended, by name: what they are on the appliance is kept."""
+        return self._shares(is_protected=False)
 
     def share(self, name: str) -> ShareRecord:
         """Return one share; raise `ShareNotProtected`."""
-        row = self._connection.execute(f"SELECT {_SHARE_COLUMNS} FROM share WHERE name = ?", (name,)).fetchone()
+        query = f"SELECT {_SHARE_COLUMNS} FROM share WHERE name = ? AND is_protected"
+        row = self._connection.execute(query, (name,)).fetchone()
         if row is None:
             raise ShareNotProtected(f"no share {name} is protected here", remedy="run: stagekeeper-agent status")
         return _record(row)
 
     def protect(self, name: str, path: bytes, share_id: bytes, excludes: tuple[bytes, ...], root: RootMark) -> ShareRecord:
-        """Add a share, or give a protected one new patterns and a new mark; raise `ShareExists` for another folder."""
+        """Add a share, or give a protected one new patterns and a new mark; raise `ShareExists` for another folder.
+
+        A share whose protection was ended keeps its id and position, so that its history on the appliance goes on.
+        """
         patterns = json.dumps([pattern.decode("utf-8", "surrogateescape") for pattern in excludes])
         mark = (root.device, root.file_system, root.inode)
         with transaction(self._connection):
-            row = self._connection.execute("SELECT path FROM share WHERE name = ?", (name,)).fetchone()
-            if row is not None and row[0] != path:
+            row = self._connection.execute("SELECT path, is_protected FROM share WHERE name = ?", (name,)).fetchone()
+            if row is not None and row[1] and row[0] != path:
                 raise ShareExists(f"share {name} is another folder", remedy="take another name, or unprotect it first")
             if row is None:
                 self._connection.execute("INSERT INTO share(name, path, share_id) VALUES (?, ?, ?)", (name, path, share_id))
             self._connection.execute(
-                "UPDATE share SET excludes = ?, root_device = ?, root_file_system = ?, root_inode = ? WHERE name = ?",
-                (patterns, *mark, name),
+                "UPDATE share SET path = ?, excludes = ?, root_device = ?, root_file_system = ?, root_inode = ?,"
+                " is_protected = 1 WHERE name = ?",
+                (path, patterns, *mark, name),
             )
         return self.share(name)
 
     def unprotect(self, name: str) -> ShareRecord:
-        """Forget a share; raise `ShareNotProtected`."""
+        """End a share's protection; raise `ShareNotProtected`. The appliance knows it by its id, which is kept."""
         record = self.share(name)
         with transaction(self._connection):
-            self._connection.execute("DELETE FROM share WHERE share_id = ?", (record.share_id,))
+            self._connection.execute("UPDATE share SET is_protected = 0, life = life + 1 WHERE share_id = ?", (record.share_id,))
         return record
 
     def record_progress(self, share_id: bytes, acknowledged: Position, wire: WireBill) -> None:
@@ -147,12 +156,16 @@ class StateDb:
                 ),
             )  # fmt: skip
 
+    def _shares(self, is_protected: bool) -> list[ShareRecord]:
+        query = f"SELECT {_SHARE_COLUMNS} FROM share WHERE is_protected = ? ORDER BY name"
+        return [_record(row) for row in self._connection.execute(query, (is_protected,))]
+
 
 def _record(row: Any) -> ShareRecord:
-    name, path, share_id, excludes, device, file_system, inode, epoch, sequence, frame_hash, *wire = row
+    name, path, share_id, life, excludes, device, file_system, inode, epoch, sequence, frame_hash, *wire = row
     patterns = tuple(pattern.encode("utf-8", "surrogateescape") for pattern in json.loads(excludes))
     root = RootMark(device, file_system, inode) if device is not None else None
-    return ShareRecord(name, path, share_id, patterns, root, Position(epoch, sequence, Digest(frame_hash)), WireBill(*wire))
+    return ShareRecord(name, path, share_id, life, patterns, root, Position(epoch, sequence, Digest(frame_hash)), WireBill(*wire))
 
 
 def _create(database: Database) -> None:
@@ -168,3 +181,8 @@ def _create(database: Database) -> None:
         " payload_bytes INTEGER NOT NULL DEFAULT 0, framing_bytes INTEGER NOT NULL DEFAULT 0,"
         " compressed_bytes INTEGER NOT NULL DEFAULT 0, resync_bytes INTEGER NOT NULL DEFAULT 0)"
     )
+
+
+def _keep_ended(database: Database) -> None:
+    database.execute("ALTER TABLE share ADD COLUMN is_protected INTEGER NOT NULL DEFAULT 1")
+    database.execute("ALTER TABLE share ADD COLUMN life INTEGER NOT NULL DEFAULT 0")

@@ -80,7 +80,7 @@ class ShareReceiver:
         if message.share_id != self.share_id:
             raise ShareMismatch(
                 "this share belongs to another life of the agent",
-                remedy="recover the branch on the appliance, or protect the folder under another name",
+                remedy="on the branch: unprotect it, then protect the folder under a name that was not used yet",
             )
         with self._lock:
             session = self._new_session()

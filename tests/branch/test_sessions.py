@@ -1,12 +1,15 @@
 """Sessions that end: forks, fences, revoked branches, contents that the appliance lost."""
 
+import contextlib
 import os
 import shutil
 
 import pytest
 
+from branch.agent import StateLock
 from branch.line import ApplianceRefused
 from branch.settings import StateDirectory
+from core.database import open_database
 from core.errors import StagekeeperError
 from staging.chunk_format import ChunkKind
 from staging.protocol import SequenceForked
@@ -87,10 +90,66 @@ def test_a_revoked_branch_is_told(laid: Rig) -> None:
     laid.check()
 
 
-def test_a_share_of_another_life_is_refused(laid: Rig) -> None:
+def test_a_share_of_another_identity_is_refused(laid: Rig) -> None:
+    with contextlib.closing(open_database(laid.state.database).conn) as connection:
+        connection.execute("UPDATE share SET share_id = randomblob(16), epoch = 0, sequence = 0, hash = zeroblob(32)")
+    assert forked(laid) == "share_mismatch"
+
+
+def test_a_share_protected_again_continues_its_history(laid: Rig) -> None:
+    durable = laid.target.durable()
+    assert laid.command("unprotect", "data") == 0
+    assert laid.command("status") == 0 and not list(laid.state.shares.iterdir())
+    (laid.tree / "a").unlink()
+    (laid.tree / "b").write_text("b")
+    laid.protect()
+    laid.once()
+    laid.check()
+    assert laid.target.durable() > durable
+
+
+def test_a_share_may_be_protected_again_as_another_folder(laid: Rig) -> None:
+    assert laid.command("unprotect", "data") == 0
+    laid.tree = laid.directory / "other"
+    laid.tree.mkdir()
+    (laid.tree / "a").write_text("two")
+    laid.protect()
+    laid.once()
+    laid.check()
+
+
+def test_what_waited_when_protection_was_ended_is_sent_when_it_begins_again(laid: Rig) -> None:
+    (laid.tree / "b").write_text("b")
+    heard: list[str] = []
+
+    def never_answer(method: str, name: str) -> str:
+        """Keep the frames, but never tell: also a session that is opened afterwards gets no answer."""
+        heard.append(name)
+        return "drop" if "frames" in heard else ""
+
+    laid.target.fault = never_answer
+    with pytest.raises(StagekeeperError):
+        laid.once(timeout=0.3)
+    durable = laid.target.durable()
+    assert durable > laid.acknowledged()
+    assert laid.command("unprotect", "data") == 0
+    assert [path.name for path in laid.state.shares.rglob("known*")] == []
+    laid.target.fault = lambda method, name: ""
+    laid.protect()
+    laid.once()
+    laid.check()
+    assert laid.target.durable() > durable
+
+
+def test_a_memory_of_another_life_is_not_believed(laid: Rig) -> None:
+    lock = StateLock(laid.state)  # as a running agent holds it: nothing is tidied up between the two commands
     assert laid.command("unprotect", "data") == 0
     laid.protect()
-    assert forked(laid) == "share_mismatch"
+    lock.close()
+    (memory,) = laid.state.shares.rglob("known.db")
+    laid.once()
+    laid.check()
+    assert not memory.exists() and [path.name for path in laid.state.shares.rglob("known*.db")] == ["known-1.db"]
 
 
 def lose_everything(rig: Rig) -> None:
