@@ -33,6 +33,7 @@ from snapshots.control_format import (
     SnapshotUndeleted,
 )
 from snapshots.durations import parse_duration
+from snapshots.exclusive import Removal
 from snapshots.policy import Policy
 from snapshots.policy_document import check_policy, write_policy
 from snapshots.retention import Decision, SnapshotFacts, decide
@@ -135,11 +136,13 @@ class KeepingDesk:
     def _prune_share(self, actor: Actor, share: str, dry_run: bool) -> Iterator[PruneDecision]:
         opened = self._vault.share(share)
         decisions = decide(self._facts(opened), policy_of(opened), self._vault.clock.now_ns())
+        weigh = Removal(opened.reader, [], self._vault.store)
         gone = {row.id for row in opened.reader.ledger.snapshots(deleted=True) if row.deleted_ns}
         for decision in decisions:
             if not dry_run and not decision.keep and decision.id not in gone:
                 self._delete_by_policy(actor, opened, decision)
-            yield PruneDecision(share, decision.id, decision.keep, list(decision.reasons))
+            frees_bytes = 0 if decision.keep else weigh.frees_at_most([decision.id])
+            yield PruneDecision(share, decision.id, decision.keep, list(decision.reasons), frees_bytes)
 
     def _delete_by_policy(self, actor: Actor, opened: OpenShare, decision: Decision) -> None:
         reason = "; ".join(decision.reasons)[:MAX_REASON]

@@ -13,6 +13,7 @@ class PruneDecision(Struct, frozen=True):
     snapshot: int
     keep: bool
     reasons: list[str]
+    frees_bytes: int  # at most, by deleting this snapshot alone; 0 when it is kept
 
 
 class JournalSegment(Struct, frozen=True):

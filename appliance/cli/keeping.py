@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from appliance.cli.call import Call, split_moment, with_call
-from appliance.cli.printing import local_time, print_table, say
+from appliance.cli.printing import local_time, print_table, say, size
 from appliance.cli.share import share, snapshot
 
 
@@ -91,10 +91,16 @@ def prune(call: Call, name: str | None, dry_run: bool) -> None:
 
     def show(answer: Any) -> None:
         rows = (
-            (row["share"], row["snapshot"], "keep" if row["keep"] else "drop", "; ".join(row["reasons"]))
+            (
+                row["share"],
+                row["snapshot"],
+                "keep" if row["keep"] else "drop",
+                size(row["frees_bytes"]),
+                "; ".join(row["reasons"]),
+            )
             for row in answer["decisions"]
         )
-        print_table(("share", "snapshot", "decision", "why"), rows, numbers=("snapshot",))
+        print_table(("share", "snapshot", "decision", "frees at most", "why"), rows, numbers=("snapshot", "frees at most"))
 
     with call.console() as console:
         call.show(console.ask("POST", "prune", body=body), show)

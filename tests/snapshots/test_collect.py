@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import snapshots.packs as packs_module
+from core.database import DatabaseUnavailable
 from core.digest import digest_of
-from core.errors import Damaged
 from snapshots import garbage_db
 from snapshots.collect import CollectBusy, Collector
 from snapshots.garbage_db import RunFenced
@@ -202,7 +202,7 @@ def test_an_unreadable_node_or_journal_aborts(tmp_path: Path) -> None:
 
 def test_a_missing_catalogue_aborts(tmp_path: Path) -> None:
     rig = CollectRig(tmp_path)
-    with pytest.raises(Damaged):
+    with pytest.raises(DatabaseUnavailable):
         Collector(rig.store, rig.place()).run(lambda: Roots([], [str(tmp_path / "none.db")]), lambda: False, ignore)
 
 

@@ -39,7 +39,7 @@ class MemoryKeeping:
 
     def prune(self, actor: Actor, share: str | None, dry_run: bool) -> list[PruneDecision]:
         self._note("prune", share, dry_run)
-        return [PruneDecision("leeds/finance", 3, True, ["newest"])]
+        return [PruneDecision("leeds/finance", 3, True, ["newest"], 0)]
 
     def _note(self, *words: object) -> Snapshot:
         self.asked.append(words)

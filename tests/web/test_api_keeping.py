@@ -47,4 +47,6 @@ def test_prune_asks_for_one_share_or_all(program: FlaskClient, appliance: Memory
     program.post("/api/v1/prune", json={"share": "leeds/office", "dry_run": True})
     answer = program.post("/api/v1/prune", json={}).get_json()
     assert appliance.keeping.asked == [("prune", "leeds/office", True), ("prune", None, False)]
-    assert answer == {"decisions": [{"share": "leeds/finance", "snapshot": 3, "keep": True, "reasons": ["newest"]}]}
+    assert answer == {
+        "decisions": [{"share": "leeds/finance", "snapshot": 3, "keep": True, "reasons": ["newest"], "frees_bytes": 0}]
+    }
