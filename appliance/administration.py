@@ -74,6 +74,12 @@ class ApplianceAdministration:
             row = self._parts.branches.revoke(name)
         return branch_of(row, self._share_counts()[name])
 
+    def set_branch_quota(self, actor: Actor, name: str, quota_bytes: int | None) -> Branch:
+        """Set how many bytes a branch may take on the disk; None: no limit."""
+        with self._audited(actor, Action.CHANGE_BRANCHES, "branch.quota", name, {"quota_bytes": quota_bytes}):
+            row = self._parts.branches.set_quota(name, quota_bytes)
+        return branch_of(row, self._share_counts()[name])
+
     def run_export(
         self, actor: Actor, sources: list[str], destination: str, kind: str, seen: Place | None = None
     ) -> Iterator[Any]:

@@ -65,6 +65,7 @@ class Branches:
         self._flushed_at = clock.monotonic()
         self._names: dict[bytes, str] = {}
         self._revoked: frozenset[bytes] = frozenset()
+        self._quotas: dict[str, int] = {}
         self._load()
 
     def add(self, name: str) -> BranchCode:
@@ -124,6 +125,18 @@ class Branches:
         with self._database.write():
             self._table.remove(name)
             self._load()
+
+    def set_quota(self, name: str, quota_bytes: int | None) -> BranchRow:
+        """Set how many bytes a branch may take; None: as many as there are."""
+        with self._database.write():
+            row = msgspec.structs.replace(self.get(name), quota_bytes=quota_bytes)
+            self._table.put(row)
+            self._load()
+        return row
+
+    def quota_of(self, name: str) -> int | None:
+        """Return how many bytes a branch may take. Cheap, as it is asked with every frame."""
+        return self._quotas.get(name)
 
     def deleted(self) -> list[str]:
         """Return the names of the branches that were deleted and are not gone yet."""
@@ -186,6 +199,7 @@ class Branches:
 
     def _load(self) -> None:
         """Take the tokens from the table; replaced as a whole, so that readers need no lock."""
+        self._quotas = {row.name: row.quota_bytes for row in self._table.all() if row.quota_bytes is not None}
         known = {row.token_digest: row for row in self._table.all() if row.token_digest is not None}
         self._names = {digest: row.name for digest, row in known.items() if row.state != "revoked" and row.deleted_at is None}
         self._revoked = frozenset(known) - frozenset(self._names)

@@ -14,6 +14,7 @@ from appliance.intake_desk import IntakeDesk
 from appliance.journal_desk import JournalDesk
 from appliance.keeping_desk import KeepingDesk
 from appliance.maintenance_desk import MaintenanceDesk
+from appliance.quotas import Quotas
 from appliance.removal_desk import RemovalDesk, RemovalParts
 from appliance.rights import Action
 from appliance.schedules import Schedules
@@ -35,7 +36,9 @@ def make_parts(plumbing: Plumbing) -> Parts:
     indexes = FindIndexes(vault)
     branch_removal = BranchRemoval(vault, plumbing.branches)
     workers = make_workers(vault, indexes, plumbing.branches, branch_removal, plumbing.audit)
-    desk = ShareDesk(vault, workers.fold, plumbing.rights, plumbing.audit, plumbing.ballast)
+    quotas = Quotas(vault, plumbing.branches)
+    vault.check_room = quotas.check
+    desk = ShareDesk(vault, workers.fold, plumbing.rights, plumbing.audit, plumbing.ballast, quotas.alerts)
 
     @contextmanager
     def open_source(actor: Actor, source: str) -> Iterator[SnapshotSource]:

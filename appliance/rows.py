@@ -38,7 +38,7 @@ def branch_of(row: BranchRow, shares: int) -> Branch:
     """Return a branch as answered."""
     state = row.state if row.deleted_at is None else "deleted"
     times = (_time_or_none(row.enrolled_at or 0), _time_or_none(row.last_seen_at or 0))
-    return Branch(row.name, state, *times, shares, _time_or_none(row.drops_at or 0))
+    return Branch(row.name, state, *times, shares, _time_or_none(row.drops_at or 0), row.quota_bytes)
 
 
 def _time_or_none(time_ns: int) -> str | None:

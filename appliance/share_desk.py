@@ -51,12 +51,25 @@ class TargetRefused(Refused):
     """A restore may not write there."""
 
 
+def _none(share: OpenShare) -> list[str]:
+    return []
+
+
 class ShareDesk:
     """The operations on shares."""
 
-    def __init__(self, vault: Vault, worker: ShareWorker, rights: Rights, audit: AuditLog, ballast: Ballast) -> None:
-        """Bind the parts."""
+    def __init__(
+        self,
+        vault: Vault,
+        worker: ShareWorker,
+        rights: Rights,
+        audit: AuditLog,
+        ballast: Ballast,
+        alerts: Callable[[OpenShare], list[str]] = _none,
+    ) -> None:
+        """Bind the parts; `alerts` tells what else is to be said about a share."""
         self._vault, self._worker, self._rights, self._audit, self._ballast = vault, worker, rights, audit, ballast
+        self._alerts = alerts
 
     def list_shares(self, actor: Actor) -> list[Share]:
         """Return the shares that the actor may see."""
@@ -214,7 +227,8 @@ class ShareDesk:
         taken_at = format_time(newest.taken_ns) if newest is not None else None
         shown_bytes = min(logical_bytes, MAX_SHOWN_BYTES)
         drops_at = format_time(deletion.drop_after_ns) if deletion is not None else None
-        return Share(share.name, state, reason, durable, folded, round(lag, 3), files, shown_bytes, taken_at, drops_at)
+        told = (share.name, state, reason, durable, folded, round(lag, 3), files, shown_bytes, taken_at, drops_at)
+        return Share(*told, self._alerts(share))
 
     def _view(self, actor: Actor, opened: OpenShare, moment: str) -> tuple[SnapshotView, Resolved]:
         """Return a share as of a moment; the command line folds first, pages show the folded state."""

@@ -5,6 +5,8 @@ is first asked for and stays open.
 """
 
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +74,7 @@ class Vault:
         self._chance, self._files = chance, files
         self._lock = threading.Lock()
         self._open: dict[str, OpenShare] = {}
+        self.check_room: Callable[[OpenShare], None] = lambda share: None  # raises when a share may add nothing more
         self._replays = Replays()
         finish_removals(root, files)
         self.store = ChunkStore(root.packs, root.db / "index.db", root.store_id, files, clock)
@@ -120,9 +123,13 @@ class Vault:
             take_away(self.root, name, share.journal.share_id, self._files)
             return True
 
-    def size_of_journals(self) -> int:
-        """Return the bytes that all journals hold."""
-        return sum(path.stat().st_size for path in self.root.journal.glob("*/*/*.skj"))
+    def size_of_journals(self, branch: str) -> int:
+        """Return the bytes that a branch's journals hold; those of a segment that is being trimmed count or do not."""
+        total = 0
+        for path in (self.root.journal / branch).glob("*/*.skj"):
+            with suppress(FileNotFoundError):
+                total += path.stat().st_size
+        return total
 
     def truncate_logs(self) -> None:
         """Write all WAL files back and cut them."""
@@ -157,7 +164,13 @@ class Vault:
         fold = ShareFold(catalogue, branch, journal, self.store)
         reader = CatalogueReader(catalogue, name, self.store)
         sealer = Sealer(journal, fold, reader, self.store, self.clock)
-        receiver = ShareReceiver(share_id, branch, journal, self.store, lambda: self._chance(16).hex())
+
+        def room() -> None:
+            opened = self._open.get(name)
+            if opened is not None:
+                self.check_room(opened)
+
+        receiver = ShareReceiver(share_id, branch, journal, self.store, lambda: self._chance(16).hex(), room)
         instants = Instants(fold, reader, journal, self.clock, self._replays)
         self._open[name] = OpenShare(name, journal, receiver, fold, reader, sealer, instants)
         return self._open[name]

@@ -155,6 +155,10 @@ class ChunkStore:
         """Return the deltas on each of the bases; a base without any is left out."""
         return self._index.deltas_on(bases)
 
+    def stored_bytes(self, domain: str) -> int:
+        """Return the bytes of the records in packs that a domain was the first to put."""
+        return self._index.record_bytes(domain_key(domain))
+
     def counts(self) -> tuple[int, int]:
         """Return (chunks, packs)."""
         return self._index.counts()
@@ -292,6 +296,9 @@ class ChunkStore:
 
     def _recover(self) -> None:
         """Index what stands behind the last commit: in the newest pack that the index knows, and in those after it."""
+        for number, end in self._index.packs_not_counted().items():
+            with contextlib.suppress(FileNotFoundError):  # a pack that is gone takes nothing
+                self._index.count_again([e for e in self._packs.entries_from(number, 0) if e.location.end <= end])
         indexed = self._index.indexed_bytes()
         self._packs.recover(indexed.get(self._packs.number, 0))
         newest = max(indexed, default=0)

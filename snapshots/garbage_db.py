@@ -11,7 +11,8 @@ from core.database import transaction
 from core.digest import Digest
 from core.errors import TryLater
 from snapshots.index_db import ChunkIndex, ChunkLookup, held_key, marks
-from snapshots.pack_format import Location
+from snapshots.pack_format import Location, TrailerEntry
+from snapshots.usage_db import count_usage
 from staging.chunk_format import ChunkKind
 
 _PAGE = 5000
@@ -119,7 +120,9 @@ def domains(index: ChunkLookup) -> list[bytes]:
         found.append(following)
 
 
-def move(index: ChunkIndex, run: int, moved: list[Moved], indexed: dict[int, int], now_ns: int) -> int:
+def move(
+    index: ChunkIndex, run: int, moved: list[Moved], placed: list[TrailerEntry], indexed: dict[int, int], now_ns: int
+) -> int:
     """Let chunks stand elsewhere from now on; those that do not stand where they did stay. Return how many moved."""
     with transaction(index.connection):
         _check(index, run)
@@ -128,6 +131,7 @@ def move(index: ChunkIndex, run: int, moved: list[Moved], indexed: dict[int, int
             [(to.pack, to.offset, digest, before.pack, before.offset) for digest, before, to in moved],
         ).rowcount
         index.extend_packs(indexed, now_ns)
+        count_usage(index.connection, placed)
     return int(count)
 
 

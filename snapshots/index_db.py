@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from core.database import Connection, ReaderPool, migrate, open_database, transaction, truncate_log
 from core.digest import DIGEST_BYTES, Digest
 from snapshots.pack_format import Location, TrailerEntry
+from snapshots.usage_db import count_usage, create_usage, packs_not_counted
 
 HELD_PREFIX_BYTES = 8  # of a digest: a chance of 1 in 2^64 that an unknown digest seems held, then `chunk` decides
 ROWS_A_QUESTION = 500
@@ -147,7 +148,7 @@ class ChunkIndex(ChunkLookup):
         """Open or make the index; packs whose age was never noted count as written now."""
         self._path = path
         self._database = open_database(path, synchronous="NORMAL", cache_kib=32_768)
-        migrate(self._database, [_create, _add_bases, _add_removal])
+        migrate(self._database, [_create, _add_bases, _add_removal, create_usage])
         super().__init__(path, read_only=False)
         with transaction(self.connection):
             self.connection.execute("UPDATE pack SET appended_ns=? WHERE appended_ns IS NULL", (now_ns,))
@@ -197,6 +198,7 @@ class ChunkIndex(ChunkLookup):
             "INSERT OR IGNORE INTO held VALUES (?,?)", [(domain, held_key(kind, digest)) for domain, kind, digest in held]
         )
         self.extend_packs(indexed, now_ns)
+        count_usage(self.connection, entries)
 
     def extend_packs(self, indexed: dict[int, int], now_ns: int) -> None:
         """Note within a transaction how far packs are indexed, and that they were appended to now."""
@@ -205,6 +207,20 @@ class ChunkIndex(ChunkLookup):
             " indexed_bytes=max(indexed_bytes, excluded.indexed_bytes), appended_ns=max(appended_ns, excluded.appended_ns)",
             [(number, end, now_ns) for number, end in indexed.items()],
         )
+
+    def packs_not_counted(self) -> dict[int, int]:
+        """Return the packs whose records were not counted for their domains yet, and how far each is indexed."""
+        return packs_not_counted(self.connection)
+
+    def count_again(self, entries: list[TrailerEntry]) -> None:
+        """Count the records of packs of an earlier release."""
+        with transaction(self.connection):
+            count_usage(self.connection, entries)
+
+    def record_bytes(self, domain: bytes) -> int:
+        """Return what the records take that a domain put."""
+        ((found,),) = self.query("SELECT total(record_bytes) FROM usage WHERE domain=?", (domain,))
+        return int(found)
 
     def indexed_bytes(self) -> dict[int, int]:
         """Return how far each pack is indexed."""

@@ -111,15 +111,17 @@ class PackClearing:
         for entry, record in batch:
             by_domain.setdefault(record.domain, []).append((entry, record))
         moved: list[Moved] = []
+        every: list[TrailerEntry] = []
         ends: dict[int, int] = {}
         with parts.lock:
             for domain, members in by_domain.items():
                 placed = parts.packs.append([record.chunk for _, record in members], domain)
+                every += placed
                 for (entry, _), to in zip(members, placed, strict=True):
                     moved.append((Digest(entry.digest), entry.location, to.location))
                     ends[to.location.pack] = max(ends.get(to.location.pack, 0), to.location.end)
             parts.packs.sync()
-            count = garbage_db.move(parts.index, self._run, moved, ends, parts.clock.now_ns())
+            count = garbage_db.move(parts.index, self._run, moved, every, ends, parts.clock.now_ns())
         self._report.moved_chunks += count
         self._report.moved_bytes += sum(entry.location.record_bytes for entry, _ in batch)
         return count

@@ -23,7 +23,7 @@ from staging.protocol import (
     TargetSession,
     Verdict,
 )
-from staging.references import checked_references
+from staging.references import adds_data, checked_references
 
 POLL_SECONDS = 30.0
 MAX_KEYS = 100_000  # one question of `missing`: 3.3 MB
@@ -67,9 +67,16 @@ class ShareReceiver:
     """One share's intake. Any number of threads may call; frames of one session come one request after the other."""
 
     def __init__(
-        self, share_id: bytes, domain: str, journal: Journal, store: ChunkIntake, new_session: Callable[[], str]
+        self,
+        share_id: bytes,
+        domain: str,
+        journal: Journal,
+        store: ChunkIntake,
+        new_session: Callable[[], str],
+        room: Callable[[], None] = lambda: None,
     ) -> None:
-        """Wire the receiver; `new_session` gives unguessable session names."""
+        """Wire the receiver; `new_session` gives unguessable session names, `room` raises when nothing more may be added."""
+        self._room = room
         self.share_id, self._domain = share_id, domain
         self._journal, self._store, self._new_session = journal, store, new_session
         self._lock = threading.Lock()
@@ -110,6 +117,7 @@ class ShareReceiver:
 
     def chunks(self, body: bytes) -> None:
         """Keep the chunks of a put body; durable on return."""
+        self._room()
         self._store.put(self._domain, read_items(body))
 
     def _take(self, session: str, frame: memoryview) -> None:
@@ -122,6 +130,8 @@ class ShareReceiver:
         check_frame(frame, self.share_id, position.hash)
         content = unpack_frame(frame, header)
         named = checked_references(content)
+        if adds_data(content):
+            self._room()
         with self._store.gate():
             keys = [(kind, digest) for kind, digest, _ in named]
             absent = self._store.missing(self._domain, keys)

@@ -57,6 +57,14 @@ def checked_references(frame: Frame) -> set[tuple[ChunkKind, Digest, int]]:
     return named
 
 
+def adds_data(frame: Frame) -> bool:
+    """Tell whether any change of a frame makes something new, or gives something content."""
+    return any(
+        type(change) in (Write, Create) or (type(change) is Content and change.content is not None)
+        for change in simple_changes(frame.changes)
+    )
+
+
 def _absent(path: int, known: int) -> FrameDamaged:
     return FrameDamaged(f"change names path {path} of {known}", remedy="send it again")
 

@@ -11,7 +11,7 @@
     GET    shares/B/S/policy    PUT shares/B/S/policy {…}    POST prune {share, dry_run}
     POST   shares/B/S/verify-seal (lines) · shares/B/S/delete | undelete
     GET    branches · users · schedules · schedules/NAME/next?count=
-    POST   branches {name} · branches/B/revoke | delete | undelete
+    POST   branches {name} · branches/B/revoke | delete | undelete    PUT branches/B/quota {quota_bytes}
     POST   users {name, role, password, grants} · users/NAME/password {password} | disable | enable | tokens {scope}
     POST   collect · scrub {all} (lines)
     POST   exports {sources, to, kind} (lines) · exports/stream {sources} (tar)

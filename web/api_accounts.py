@@ -21,6 +21,12 @@ class NewBranch(Struct, forbid_unknown_fields=True):
     name: Name
 
 
+class NewQuota(Struct, forbid_unknown_fields=True):
+    """The body of `PUT /branches/B/quota`; null: no limit."""
+
+    quota_bytes: Annotated[int, Meta(ge=1, le=2**62)] | None
+
+
 class NewUser(Struct, forbid_unknown_fields=True):
     """The body of `POST /users`."""
 
@@ -55,6 +61,7 @@ class AccountApi:
         routes.add_url_rule("/branches", view_func=self.list_branches)
         routes.add_url_rule("/branches", view_func=self.add_branch, methods=["POST"])
         routes.add_url_rule("/branches/<name:branch>/revoke", view_func=self.revoke_branch, methods=["POST"])
+        routes.add_url_rule("/branches/<name:branch>/quota", view_func=self.set_branch_quota, methods=["PUT"])
         routes.add_url_rule("/users", view_func=self.list_users)
         routes.add_url_rule("/users", view_func=self.add_user, methods=["POST"])
         one = "/users/<plain:account>"
@@ -76,6 +83,11 @@ class AccountApi:
     def revoke_branch(self, branch: str) -> Response:
         """Take a branch's right to send."""
         return document(self._administration.revoke_branch(current_actor(), branch))
+
+    def set_branch_quota(self, branch: str) -> Response:
+        """Set how much a branch may take."""
+        asked = parse_document(current_body(), NewQuota)
+        return document(self._administration.set_branch_quota(current_actor(), branch, asked.quota_bytes))
 
     def list_users(self) -> Response:
         """Answer all accounts."""

@@ -49,6 +49,7 @@ class Branch(Struct, frozen=True):
     last_seen_at: str | None
     shares: int
     drops_at: str | None = None  # until then the deletion can be undone
+    quota_bytes: int | None = None  # what it may take on the appliance's disk
 
 
 class Share(Struct, frozen=True):
@@ -62,6 +63,7 @@ class Share(Struct, frozen=True):
     logical_bytes: int
     last_snapshot_at: str | None = None  # newest snapshot; shown on the overview
     drops_at: str | None = None  # until then the deletion can be undone
+    alerts: list[str] = []  # what an operator should look at although the share is what `state` says
 
 
 class Hold(Struct, frozen=True):
@@ -293,6 +295,8 @@ class Administration(Protocol):
     def list_branches(self, actor: Actor) -> list[Branch]: ...
 
     def revoke_branch(self, actor: Actor, name: str) -> Branch: ...
+
+    def set_branch_quota(self, actor: Actor, name: str, quota_bytes: int | None) -> Branch: ...
 
     def run_export(
         self, actor: Actor, sources: list[str], destination: str, kind: str, seen: Place | None = None

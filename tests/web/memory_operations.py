@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from core.clock import format_time
 from core.errors import NotFound, Refused, StagekeeperError
 from staging.protocol import SequenceGap
@@ -89,6 +91,11 @@ class MemoryAdministration:
         _check_admin(actor)
         _found(self.branches, name)
         self.branches[name] = Branch(name, "revoked", None, None, 0)
+        return self.branches[name]
+
+    def set_branch_quota(self, actor: Actor, name: str, quota_bytes: int | None) -> Branch:
+        """Set a branch's quota."""
+        self.branches[name] = msgspec.structs.replace(_found(self.branches, name), quota_bytes=quota_bytes)
         return self.branches[name]
 
     def run_export(
