@@ -5,6 +5,7 @@ acknowledged is cut at open and reported in `dropped_bytes`; bytes that *were* d
 `JournalDamaged`. Concurrent callers of `sync` share one fdatasync. Any thread may call.
 """
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -200,8 +201,12 @@ class Journal:
         """Return each segment with the bytes in it that are written whole, synced or not: for reading beside the journal."""
         with self._lock:
             last, size = self._file.path, self._file.size
-        before = [path for path in sorted(self._directory.glob("*.skj")) if path < last]
-        return [*((path, path.stat().st_size) for path in before), (last, size)]
+        found = [(last, size)]
+        for path in self._directory.glob("*.skj"):
+            with contextlib.suppress(FileNotFoundError):  # trimmed this moment
+                if path < last:
+                    found.append((path, path.stat().st_size))
+        return sorted(found)
 
     def close(self) -> None:
         """Close the segment; may be called twice."""

@@ -21,7 +21,8 @@ from appliance.share_worker import ShareWorker
 from appliance.vault import OpenShare, Vault
 from core.errors import StagekeeperError
 from snapshots.policy import PolicyUnreadable
-from staging.changes import Attributes, Change, Content, Create, Kind, Mirror, Unlink
+from staging.changes import Attributes, Change, Chunk, Content, Create, Kind, Mirror, Unlink
+from staging.chunk_format import ChunkKind, pack_chunk
 from staging.frame_format import seal_frame
 from staging.protocol import Open
 from tests.appliance.program import SHARE, Program, fill
@@ -181,6 +182,20 @@ def test_prune_deletes_what_the_policy_does_not_keep_and_a_dry_run_only_tells(de
     assert desk.ids() == taken[2:]
     with pytest.raises(AccessDenied):
         desk.desk.prune(AUDITOR, SHARE, dry_run=False)
+
+
+def test_prune_tells_what_goes_with_a_snapshot(desk: Desk) -> None:
+    data = bytes(range(256)) * 100
+    chunk = pack_chunk(ChunkKind.DATA, data)
+    desk.snapshot()
+    desk.vault.store.put_own("leeds", [chunk])
+    desk.send(Content(0, Chunk(chunk.digest, len(data)), PLAIN))
+    only = desk.share.fold.take_snapshot("", "schedule", desk.clock.now_ns()).id
+    desk.snapshot()
+    desk.desk.set_policy(ADMIN, SHARE, {"retention": {"keep_last": 1, "max": None}})
+    told = {decision.snapshot: decision.frees_bytes for decision in desk.desk.prune(OPERATOR, SHARE, dry_run=True)}
+    assert told[only] == len(chunk.data)
+    assert sum(told.values()) == len(chunk.data), "nothing else names anything"
 
 
 def test_a_delay_made_shorter_does_not_count_before_the_longer_one_has_passed(desk: Desk) -> None:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from appliance.jobs import JobInterrupted, StoreDamaged, scrub_store
+from appliance.maintenance_desk import MaintenanceDesk
 from appliance.parts import make_parts
 from appliance.rights import Action, allows
 from appliance.root import Root
@@ -43,6 +44,18 @@ def test_collect_frees_nothing_that_is_named(program: Program) -> None:
     assert "Condemned 0, named again 0, removed 0" in text
     entries = [row["action"] for row in program.json("audit", "list")["audit"]]
     assert {"collect.begin", "collect.end"} <= set(entries)
+
+
+def test_backups_of_the_appliance_are_roots(program: Program) -> None:
+    program.json("backup", "run")
+    with ExitStack() as stack:
+        appliance = open_appliance(program.root, NOTHING_SET, make_parts, stack)
+        assert isinstance(appliance.operations.maintenance, MaintenanceDesk)
+        roots = appliance.operations.maintenance._roots()
+        named = list(appliance.parts.backups.roots())
+        assert len(named) == 2 and set(named) <= set(roots.extra)
+    report = program.json("collect")
+    assert report["named"] == report["chunks"], "seals and backups too"
 
 
 def test_a_damaged_journal_ends_collect_with_6_and_its_name(program: Program) -> None:

@@ -10,6 +10,7 @@ from snapshots.chunk_store import ChunkStore
 from snapshots.collect import Collector, CollectPlace, CollectReport, Margins, Round
 from snapshots.mark import JournalPart, Roots
 from snapshots.mark_child import Marked, MarkPlan, mark_here
+from staging.chunk_format import ChunkKind
 from tests.share_rig import ShareRig
 
 HOUR = 3600
@@ -39,7 +40,7 @@ def here(plan: MarkPlan, stopping: Callable[[], bool], report: Callable[[int], N
 
 def roots_of(rig: ShareRig) -> Roots:
     journal = [JournalPart(str(path), size) for path, size in rig.journal.extents()]
-    return Roots([journal], [str(rig.folder / "share.db")])
+    return Roots([journal], [str(rig.folder / "share.db")], [(ChunkKind.SEAL, seal.digest) for seal in rig.reader.ledger.seals()])
 
 
 class CollectRig(ShareRig):

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 import snapshots.packs as packs_module
-from core.database import DatabaseUnavailable
+import staging.journal as journal_module
 from core.digest import digest_of
+from core.errors import StagekeeperError
 from snapshots import garbage_db
 from snapshots.collect import CollectBusy, Collector
+from snapshots.control_format import SnapshotDeleted, SnapshotDropped
 from snapshots.garbage_db import RunFenced
 from snapshots.mark import JournalPart, MarkAborted, Roots
 from snapshots.mark_child import MarkStopped, run_mark
@@ -202,8 +204,10 @@ def test_an_unreadable_node_or_journal_aborts(tmp_path: Path) -> None:
 
 def test_a_missing_catalogue_aborts(tmp_path: Path) -> None:
     rig = CollectRig(tmp_path)
-    with pytest.raises(DatabaseUnavailable):
+    garbage = put_data(rig, noise(50_000, 2))
+    with pytest.raises(StagekeeperError, match=r"none\.db"):
         Collector(rig.store, rig.place()).run(lambda: Roots([], [str(tmp_path / "none.db")]), lambda: False, ignore)
+    assert garbage in stored(rig.store) and condemned(rig.store) == set()
 
 
 def test_only_one_run_at_a_time_and_an_older_one_is_fenced(tmp_path: Path) -> None:
@@ -351,3 +355,61 @@ def test_a_base_that_is_named_by_a_young_delta_is_not_condemned(tmp_path: Path, 
     round_.mark(roots_of(rig), lambda: False, lambda seen: None)
     drain(round_.steps())
     assert condemned(rig.store) == set()
+
+
+def test_what_only_a_dropped_snapshot_saw_goes_and_a_rebuild_from_seals_still_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way: drop, seal, sweep, trim the journal, collect; then lose the catalogue."""
+    monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 1)  # a segment for each frame
+    rig = CollectRig(tmp_path)
+    first, second = noise(100_000, 1), noise(100_000, 2)
+    old, new = rig.put(first), rig.put(second)
+    assert old is not None and new is not None
+    rig.send([b"f"], [Create(0, Kind.FILE, PLAIN, old)])
+    shot = rig.snapshot()
+    rig.fold.fold_all()
+    rig.send([b"f"], [Content(0, new, PLAIN)])
+    kept = rig.snapshot()
+    rig.send([b"g"], [Create(0, Kind.FILE, PLAIN, rig.put(b"more"))])
+    rig.snapshot()
+    rig.fold.fold_all()
+    rig.sealer.seal()
+    assert sum(report.removed_chunks for report in rig.collect_all()) == 0
+    rig.fold.order(lambda number, _: SnapshotDeleted(number, shot.id, 1, 1, ""))
+    rig.fold.order(lambda number, _: SnapshotDropped(number, shot.id))
+    rig.send([b"h"], [Create(0, Kind.FILE, PLAIN, rig.put(b"last"))])
+    rig.snapshot()
+    rig.fold.fold_all()
+    rig.sealer.seal(full=True)
+    while rig.fold.sweep():
+        pass
+    assert sum(report.removed_chunks for report in rig.collect_all()) == 2, "head and body of the seal before the full one"
+    assert old.digest in stored(rig.store), "the journal still names it"
+    rig.fold.trim_journal(kept.sequence)
+    rig.collect_all()
+    assert old.digest not in stored(rig.store) and new.digest in stored(rig.store)
+    rig.lose_catalogue()
+    live = listing(rig.live())
+    assert live[b"f"][2] == second and live[b"h"][2] == b"last"
+    assert listing(rig.reader.view(kept.sequence))[b"f"][2] == second
+
+
+def test_a_segment_that_is_trimmed_while_the_mark_runs_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 1)
+    rig = CollectRig(tmp_path)
+    for number in range(3):
+        rig.send([b"f%d" % number], [Create(0, Kind.FILE, PLAIN, rig.put(noise(50_000, number)))])
+    rig.snapshot()
+    rig.fold.fold_all()
+    rig.sealer.seal()
+    rig.test_clock.pass_(80 * HOUR)
+    round_ = rig.begin()
+    roots = roots_of(rig)
+    assert len(roots.journals[0]) > 2
+    rig.fold.trim_journal(2)
+    assert not Path(roots.journals[0][0].path).exists()
+    round_.mark(roots, lambda: False, lambda seen: None)
+    drain(round_.steps())
+    assert round_.end().condemned == 0
+    assert listing(rig.live())[b"f0"][2] == noise(50_000, 0)
