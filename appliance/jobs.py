@@ -96,6 +96,20 @@ def export_snapshots(place: ExportPlace, schedule: ScheduleRow, stopping: Callab
     return answer
 
 
+def collect_store(maintenance: Maintenance, schedule: ScheduleRow, stopping: Callable[[], bool]) -> dict[str, Any]:
+    """Free what nothing names and return the report; a run that is stopped leaves the rest to the next one."""
+    steps = maintenance.collect(schedule_actor(schedule.name))
+    report: Any = None
+    try:
+        for report in steps:
+            if isinstance(report, Progress) and stopping():
+                raise JobInterrupted("the appliance was stopped during collect", remedy="the next run does what is left")
+    finally:
+        close(steps)
+    answer: dict[str, Any] = msgspec.to_builtins(report)
+    return answer
+
+
 def scrub_store(maintenance: Maintenance, schedule: ScheduleRow, stopping: Callable[[], bool]) -> dict[str, Any]:
     """Read what is due of the store and return the report; raise when anything is damaged."""
     steps = maintenance.scrub(schedule_actor(schedule.name), False)

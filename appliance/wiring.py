@@ -25,7 +25,7 @@ from appliance.certificates import CERTIFICATE_FILE, KEY_FILE, fingerprint
 from appliance.credentials import Chance
 from appliance.enrolment import EnrolmentDesk
 from appliance.exports import Exporter
-from appliance.jobs import ExportPlace, export_snapshots, prune_shares, schedule_actor, scrub_store, take_snapshots
+from appliance.jobs import ExportPlace, collect_store, export_snapshots, prune_shares, schedule_actor, scrub_store, take_snapshots
 from appliance.rights import Rights
 from appliance.root import Root, check_owner, open_root
 from appliance.root_lock import RootLock
@@ -68,6 +68,11 @@ class Machine:
 
 
 NIGHTLY_BACKUP = f"{BUILT_IN}backup"
+_NIGHTLY = (
+    (NIGHTLY_BACKUP, "0 2 * * *", "backup"),
+    (f"{BUILT_IN}scrub", "0 3 * * *", "scrub"),  # a slice a night: all within 30 days
+    (f"{BUILT_IN}collect", "0 5 * * *", "collect"),
+)
 MACHINE = Machine(SystemClock(), secrets.token_bytes, OS_FILES)
 
 
@@ -177,7 +182,8 @@ def build_plumbing(root: Root, settings: Settings, certificate: Certificate, mac
 def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Scheduler]:
     """Put the administration around the parts that hold data."""
     schedules = Schedules(plumbing.database, plumbing.clock)
-    schedules.ensure_built_in(NIGHTLY_BACKUP, "0 2 * * *", plumbing.settings.backup.time_zone, "backup")
+    for name, cron, action in _NIGHTLY:
+        schedules.ensure_built_in(name, cron, plumbing.settings.backup.time_zone, action)
     scheduler = Scheduler(schedules, _run_of(plumbing, parts), plumbing.branches.flush)
     administration = ApplianceAdministration(
         Administered(
@@ -225,6 +231,8 @@ def _run_of(plumbing: Plumbing, parts: Parts) -> Run:
             return take_snapshots(parts.shares, row)
         if row.action == "prune":
             return prune_shares(parts.keeping, row)
+        if row.action == "collect":
+            return collect_store(parts.maintenance, row, stopping)
         if row.action == "scrub":
             return scrub_store(parts.maintenance, row, stopping)
         return export_snapshots(place, row, stopping)

@@ -162,7 +162,7 @@ def test_running_a_schedule_takes_its_snapshots(appliance: Appliance, administra
     with pytest.raises(StagekeeperError, match="leeds/none"):
         administration.run_schedule(OPERATOR, "noon")
     assert parts.shares is not None and len(parts.shares.shares[SHARE].snapshots) == 1
-    _, shown = administration.list_schedules(OPERATOR)
+    *_, shown = administration.list_schedules(OPERATOR)
     assert shown["last_outcome"] == "failed" and "leeds/none" in shown["last_message"]
 
 
@@ -184,7 +184,7 @@ def test_a_schedule_may_not_export_into_the_store(appliance: Appliance, administ
     asked = {**SCHEDULE, "action": "export", "to": str(appliance.plumbing.root.packs)}
     with pytest.raises(DestinationRefused):
         administration.add_schedule(ADMIN, asked)
-    assert [row["name"] for row in administration.list_schedules(ADMIN)] == ["@backup"]
+    assert [row["name"] for row in administration.list_schedules(ADMIN)] == ["@backup", "@collect", "@scrub"]
 
 
 def test_runs_ahead_are_times_in_utc(administration: Administration) -> None:

@@ -119,7 +119,7 @@ def test_a_night_without_a_key_says_so_in_its_schedule(appliance: Appliance, roo
     administration = appliance.operations.administration
     with pytest.raises(RecoveryKeyMissing):
         administration.run_schedule(OPERATOR, NIGHTLY_BACKUP)
-    (shown,) = administration.list_schedules(OPERATOR)
+    shown, *_ = administration.list_schedules(OPERATOR)
     assert shown["last_outcome"] == "failed" and "no recovery key" in shown["last_message"]
 
 

@@ -98,7 +98,7 @@ def test_schedules(terminal: Terminal, tmp_path: Path) -> None:
     assert terminal.json("schedule", "enable", "noon")["enabled"] is True
     assert terminal.json("schedule", "run", "noon")["last_outcome"] == "done"
     assert terminal.json("snapshot", "list", SHARE)["snapshots"][0]["label"] == "noon"
-    assert [row["name"] for row in terminal.json("schedule", "list")["schedules"]] == ["@backup", "noon"]
+    assert [row["name"] for row in terminal.json("schedule", "list")["schedules"]] == ["@backup", "@collect", "@scrub", "noon"]
     assert terminal.json("schedule", "delete", "noon") == {}
     assert terminal.fail("schedule", "run", "noon")[0] == 3
     assert terminal.fail("schedule", "add", "x", "--cron", "bad", "--action", "snapshot", "--share", SHARE)[0] == 4

@@ -111,3 +111,16 @@ def test_a_scheduled_scrub_ends_when_the_appliance_stops(program: Program) -> No
         appliance = open_appliance(program.root, NOTHING_SET, make_parts, stack)
         with pytest.raises(JobInterrupted):
             scrub_store(appliance.operations.maintenance, parse_request(SCRUB, 0), lambda: True)
+
+
+def test_the_nights_collect_and_scrub_are_schedules_of_the_appliances_own(root: Root) -> None:
+    program = Program(root.path)
+    fill(root.path, {b"a": b"one"})
+    rows = {row["name"]: row for row in program.json("schedule", "list")["schedules"]}
+    assert [(rows[name]["cron"], rows[name]["enabled"]) for name in ("@scrub", "@collect")] == [
+        ("0 3 * * *", True),
+        ("0 5 * * *", True),
+    ]
+    assert program.json("schedule", "run", "@collect")["result"]["removed_chunks"] == 0
+    assert program.json("schedule", "run", "@scrub")["result"]["damaged_chunks"] == 0
+    assert program.run("schedule", "delete", "@scrub").returncode == 4

@@ -97,7 +97,12 @@ def check_all_is_there(rig: Rig) -> None:
     rig.look()  # the agent was enrolled once, and pins the certificate's fingerprint
     assert rig.appliance("cat", "leeds/data", "folder/a").out == b"after the loss"
     assert signs_in(rig, "admin") and signs_in(rig, "oscar") and not signs_in(rig, "nobody")
-    assert {row["name"] for row in rig.appliance("schedule", "list").json["schedules"]} == {"@backup", "noon"}
+    assert {row["name"] for row in rig.appliance("schedule", "list").json["schedules"]} == {
+        "@backup",
+        "@collect",
+        "@scrub",
+        "noon",
+    }
     (snapshot,) = rig.appliance("snapshot", "list", "leeds/data").json["snapshots"]
     assert snapshot["label"] == "before"
     target = rig.folder / "restored"
