@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from appliance.alerts import burst_alerts
 from appliance.ballast import Ballast
+from appliance.branch_figures import Metric
 from appliance.maintenance_desk import store_metrics
 from appliance.share_worker import ShareWorker
 from appliance.vault import Vault
@@ -14,11 +15,17 @@ class HealthDesk:
     """Looks at the vault and the fold."""
 
     def __init__(
-        self, vault: Vault, worker: ShareWorker, keeper: ShareWorker, backup_age_seconds: Callable[[], float], ballast: Ballast
+        self,
+        vault: Vault,
+        worker: ShareWorker,
+        keeper: ShareWorker,
+        backup_age_seconds: Callable[[], float],
+        ballast: Ballast,
+        of_branches: Callable[[], Iterator[Metric]],
     ) -> None:
         """Bind the parts."""
         self._vault, self._worker, self._keeper, self._ballast = vault, worker, keeper, ballast
-        self._backup_age_seconds = backup_age_seconds
+        self._backup_age_seconds, self._of_branches = backup_age_seconds, of_branches
 
     def ready(self) -> list[str]:
         """Return why data is not taken, or not folded, at the moment; empty when all is well."""
@@ -42,6 +49,7 @@ class HealthDesk:
         yield "stagekeeper_chunks", "Chunks in the store", {}, chunks
         yield "stagekeeper_packs", "Packs in the store", {}, packs
         yield from store_metrics(self._vault.store)
+        yield from self._of_branches()
         for share in self._vault.opened():
             labels = {"share": share.name}
             durable, folded = share.journal.durable.sequence, share.fold.sequence

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from appliance.backup import BackedUp
 from appliance.backup_desk import BackupDesk
+from appliance.branch_figures import BranchFigures
 from appliance.branch_removal import BranchRemoval
 from appliance.difference_desk import DifferenceDesk
 from appliance.find_desk import FindDesk
@@ -27,8 +28,6 @@ from appliance.workers import make_workers
 from tapeexport.export_report import SnapshotSource
 from web.operations import Actor
 
-"""Who acts when a time has come."""
-
 
 def make_parts(plumbing: Plumbing) -> Parts:
     """Open the vault and everything that works on it."""
@@ -38,7 +37,8 @@ def make_parts(plumbing: Plumbing) -> Parts:
     workers = make_workers(vault, indexes, plumbing.branches, branch_removal, plumbing.audit)
     quotas = Quotas(vault, plumbing.branches)
     vault.check_room = quotas.check
-    desk = ShareDesk(vault, workers.fold, plumbing.rights, plumbing.audit, plumbing.ballast, quotas.alerts)
+    figures = BranchFigures(vault, plumbing.branches, quotas, plumbing.free_space)
+    desk = ShareDesk(vault, workers.fold, plumbing.rights, plumbing.audit, plumbing.ballast, quotas.alerts, figures.complete)
 
     @contextmanager
     def open_source(actor: Actor, source: str) -> Iterator[SnapshotSource]:
@@ -65,7 +65,7 @@ def make_parts(plumbing: Plumbing) -> Parts:
     return Parts(
         shares=desk,
         intake=IntakeDesk(vault, workers.fold, plumbing.branches, plumbing.enrolment, plumbing.ballast),
-        health=HealthDesk(vault, workers.fold, workers.keep, backups.age_seconds, plumbing.ballast),
+        health=HealthDesk(vault, workers.fold, workers.keep, backups.age_seconds, plumbing.ballast, figures.metrics),
         keeping=KeepingDesk(vault, workers.keep, rights, audit, schedules),
         sealing=SealDesk(vault, rights, audit),
         journals=JournalDesk(vault, rights),

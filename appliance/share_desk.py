@@ -55,6 +55,10 @@ def _none(share: OpenShare) -> list[str]:
     return []
 
 
+def _as_it_is(stats: Stats) -> Stats:
+    return stats
+
+
 class ShareDesk:
     """The operations on shares."""
 
@@ -66,8 +70,10 @@ class ShareDesk:
         audit: AuditLog,
         ballast: Ballast,
         alerts: Callable[[OpenShare], list[str]] = _none,
+        complete: Callable[[Stats], Stats] = _as_it_is,
     ) -> None:
-        """Bind the parts; `alerts` tells what else is to be said about a share."""
+        """Bind the parts; `alerts` tells what else is to be said about a share, `complete` adds to the figures."""
+        self._complete = complete
         self._vault, self._worker, self._rights, self._audit, self._ballast = vault, worker, rights, audit, ballast
         self._alerts = alerts
 
@@ -190,7 +196,7 @@ class ShareDesk:
     def stats(self, actor: Actor) -> Stats:
         """Return what the store holds and what it takes."""
         self._rights.check(actor, Action.VIEW_STATS)
-        return measure(self._vault, self._ballast.held_bytes)
+        return self._complete(measure(self._vault, self._ballast.held_bytes))
 
     @contextmanager
     def static_source(self, share: str, moment: str) -> Iterator[tuple[TreeView, SnapshotRow]]:

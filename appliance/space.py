@@ -17,12 +17,12 @@ def measure(vault: Vault, ballast_bytes: int) -> Stats:
     journal = allocated_bytes(vault.root.journal)
     chunks, packs = vault.store.counts()
     space = os.statvfs(vault.root.path)
-    logical = sum(_logical_bytes(vault, name) for name in vault.names())
+    logical = sum(logical_bytes(vault, name) for name in vault.names())
     free = space.f_bavail * space.f_frsize
     return Stats(min(logical, 2**63 - 1), total - journal, journal, total, free, chunks, packs, ballast_bytes)
 
 
-def _logical_bytes(vault: Vault, name: str) -> int:
+def logical_bytes(vault: Vault, name: str) -> int:
     """Return the size of a share's live state; one that cannot be opened counts nothing (its state tells why)."""
     try:
         return vault.share(name).fold.totals[1]

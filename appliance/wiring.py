@@ -7,7 +7,7 @@ factory that is an argument), then the administration around them. Closing runs 
 import os
 import secrets
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from appliance.certificates import CERTIFICATE_FILE, KEY_FILE, fingerprint
 from appliance.credentials import Chance
 from appliance.enrolment import EnrolmentDesk
 from appliance.exports import Exporter
+from appliance.free_space import FreeSpaceHistory
 from appliance.jobs import ExportPlace, collect_store, export_snapshots, prune_shares, schedule_actor, scrub_store, take_snapshots
 from appliance.rights import Rights
 from appliance.root import Root, check_owner, open_root
@@ -36,7 +37,7 @@ from appliance.settings import Environment, Settings, load_settings
 from appliance.sign_in import SignInDesk
 from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer
-from core.errors import Damaged
+from core.errors import Damaged, TryLater
 from web.app import create_app
 from web.operations import (
     Differences,
@@ -83,6 +84,7 @@ class Plumbing:
     root: Root
     settings: Settings
     ballast: Ballast
+    free_space: FreeSpaceHistory
     clock: Clock
     chance: Chance
     files: FileLayer
@@ -167,6 +169,7 @@ def build_plumbing(root: Root, settings: Settings, certificate: Certificate, mac
         root=root,
         settings=settings,
         ballast=ballast,
+        free_space=FreeSpaceHistory(database, clock, root.path),
         clock=clock,
         chance=chance,
         files=machine.files,
@@ -184,7 +187,13 @@ def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Sche
     schedules = Schedules(plumbing.database, plumbing.clock)
     for name, cron, action in _NIGHTLY:
         schedules.ensure_built_in(name, cron, plumbing.settings.backup.time_zone, action)
-    scheduler = Scheduler(schedules, _run_of(plumbing, parts), plumbing.branches.flush)
+
+    def on_tick() -> None:
+        plumbing.branches.flush()
+        with suppress(TryLater):  # a full disk: a day without a figure
+            plumbing.free_space.note()
+
+    scheduler = Scheduler(schedules, _run_of(plumbing, parts), on_tick)
     administration = ApplianceAdministration(
         Administered(
             plumbing.root,

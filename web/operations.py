@@ -127,6 +127,15 @@ class RestoreReport(Struct, frozen=True):
     not_applied: list[NotApplied]
 
 
+class BranchSpace(Struct, frozen=True):
+    """What a branch takes on the disk (packs that it put, journals), and the size of its live files."""
+
+    branch: str
+    stored_bytes: int
+    logical_bytes: int
+    quota_bytes: int | None
+
+
 class Stats(Struct, frozen=True):
     logical_bytes: int
     stored_bytes: int
@@ -136,6 +145,8 @@ class Stats(Struct, frozen=True):
     chunks: int
     packs: int
     ballast_bytes: int = 0  # of the total: what is given up when a disk is full
+    full_at: str | None = None  # when nothing is free any more if it goes on like this; None: not in sight
+    branches: list[BranchSpace] = []
 
 
 class Place(Struct, frozen=True, forbid_unknown_fields=True):

@@ -76,6 +76,10 @@ def list_snapshots(call: Call, name: str) -> None:
         call.show(console.ask_all(f"shares/{split_moment(name)[0]}/snapshots", "snapshots"), show)
 
 
+def _size_or_nothing(size_bytes: int | None) -> str:
+    return "" if size_bytes is None else size(size_bytes)
+
+
 @click.command()
 @with_call
 def stats(call: Call) -> None:
@@ -83,7 +87,12 @@ def stats(call: Call) -> None:
 
     def show(row: Any) -> None:
         facts: dict[str, object] = {name: size(value) for name, value in row.items() if name.endswith("_bytes")}
-        print_facts(facts)
+        print_facts({**facts, "full_at": local_time(row["full_at"]) or "not in sight"})
+        if row["branches"]:
+            columns = ("branch", "stored", "size", "quota")
+            sizes = ("stored_bytes", "logical_bytes", "quota_bytes")
+            rows = ((each["branch"], *(_size_or_nothing(each[what]) for what in sizes)) for each in row["branches"])
+            print_table(columns, rows, numbers=columns[1:])
         say(f"{count(row['chunks'], 'chunk')} in {count(row['packs'], 'pack')}")
 
     with call.console() as console:

@@ -15,6 +15,7 @@ from appliance.ballast import Ballast
 from appliance.branch_removal import BranchNotDeleted, BranchRemoval
 from appliance.branches import Branches, BranchExists, BranchNotFound, BranchRevoked, CodeRefused, TokenRefused
 from appliance.enrolment import EnrolmentDesk
+from appliance.find_indexes import FindIndexes
 from appliance.folding import fold_step, keep_step
 from appliance.intake_desk import IntakeDesk
 from appliance.removal_desk import NotDeleted, RemovalDesk, RemovalParts
@@ -108,7 +109,7 @@ class Rig:
 
     def left(self) -> list[str]:
         """Return every file of shares that is left, packs apart."""
-        places = [self.folder / "journal", self.folder / "db" / "shares"]
+        places = [self.folder / "journal", self.folder / "db" / "shares", self.folder / "db" / "find"]
         return sorted(str(path.relative_to(self.folder)) for place in places for path in place.rglob("*") if path.is_file())
 
     def actions(self) -> list[tuple[str, str]]:
@@ -126,6 +127,9 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 def test_a_deleted_share_goes_after_the_delay_and_not_before(rig: Rig) -> None:
     rig.send()
     chunks = rig.vault.store.counts()
+    indexes = FindIndexes(rig.vault)
+    indexes.index(rig.vault.share(SHARE)).step(rig.vault.share(SHARE).fold.sequence)
+    assert (rig.folder / "db" / "find" / "leeds" / "finance.db").exists()
     shown = rig.desk.delete_share(ADMIN, SHARE)
     assert (shown.state, shown.reason, shown.drops_at) == ("deleted", "deleted by admin", "2026-11-23T07:00:00.000000Z")
     rig.clock.move(DAY - 1)
@@ -138,6 +142,7 @@ def test_a_deleted_share_goes_after_the_delay_and_not_before(rig: Rig) -> None:
     with pytest.raises(ShareNotFound):
         rig.vault.share(SHARE)
     assert rig.actions() == [("share.delete", "done")]
+    indexes.close()
     assert not fold_step(rig.vault)(SHARE) and not keep_step(rig.vault)(SHARE)
 
 
