@@ -17,7 +17,7 @@ from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
 from appliance.audited import audited_steps
 from appliance.branches import Branches
-from appliance.exports import Exporter, checked_destination, checked_sources
+from appliance.exports import Exporter, StreamReports, checked_destination, checked_sources
 from appliance.places import check_same_place
 from appliance.rights import Action, Rights
 from appliance.root import Root
@@ -56,6 +56,7 @@ class ApplianceAdministration:
 
     def __init__(self, parts: Administered) -> None:
         self._parts = parts
+        self._reports = StreamReports()
 
     def add_branch(self, actor: Actor, name: str) -> BranchCode:
         """Make a branch that may enroll with a one-time code."""
@@ -94,14 +95,19 @@ class ApplianceAdministration:
         steps = self._parts.exporter.export(actor, checked, place, kind)
         return audited_steps(self._parts.audit, actor, "export", str(place), asked, steps)
 
-    def stream_export(self, actor: Actor, sources: list[str]) -> Iterator[bytes]:
-        """Stream one tar of the snapshots. What may not be is raised at once."""
+    def stream_export(self, actor: Actor, sources: list[str], name: str = "") -> Iterator[bytes]:
+        """Stream one tar of the snapshots; with a name its report can be asked for. What may not be is raised at once."""
         asked = {"sources": sources}
         with self._refusals_audited(actor, "export.begin", "-", asked):
             self._parts.rights.check(actor, Action.EXPORT)
             checked = checked_sources(sources)
-        pieces = self._parts.exporter.stream(actor, checked)
+        pieces = self._parts.exporter.stream(actor, checked, lambda report: self._reports.keep(actor, name, report))
         return audited_steps(self._parts.audit, actor, "export", "-", asked, pieces)
+
+    def stream_report(self, actor: Actor, name: str) -> Any:
+        """Return how a stream went that the actor took to its end under this name; once."""
+        self._parts.rights.check(actor, Action.EXPORT)
+        return self._reports.take(actor, name)
 
     def add_schedule(self, actor: Actor, request: dict[str, Any]) -> dict[str, Any]:
         """Add a schedule; one that exports needs the right to export, and a directory that may be written."""

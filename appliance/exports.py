@@ -1,15 +1,18 @@
 """What is asked of exports, and which directories they may write to."""
 
 import os
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from appliance.names import check_source
-from core.errors import Refused
+from core.errors import NotFound, Refused
 from web.operations import Actor
 
 LATEST = "@latest"
+_KEPT_REPORTS = 64  # of streams that may end before their takers ask
 
 
 class DestinationRefused(Refused):
@@ -22,8 +25,35 @@ class Exporter(Protocol):
     def export(self, actor: Actor, sources: list[str], destination: Path, kind: str) -> Iterator[Any]:
         """Yield `Progress`, then the report (with `verified`); closing the iterator ends the export."""
 
-    def stream(self, actor: Actor, sources: list[str]) -> Iterator[bytes]:
-        """Yield one tar; what fails before the first byte is raised by the first step."""
+    def stream(self, actor: Actor, sources: list[str], report: Callable[[Any], None]) -> Iterator[bytes]:
+        """Yield one tar; what fails before the first byte is raised by the first step. `report` is given how it went."""
+
+
+class StreamReportMissing(NotFound):
+    """No stream of that name ended well lately."""
+
+
+class StreamReports:
+    """How the last streams went: a stream of bytes has no place for it, so whoever took it asks afterwards."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reports: OrderedDict[tuple[str, str], Any] = OrderedDict()
+
+    def keep(self, actor: Actor, name: str, report: Any) -> None:
+        """Keep a report under the name that its actor chose."""
+        with self._lock:
+            self._reports[actor.account, name] = report
+            if len(self._reports) > _KEPT_REPORTS:
+                self._reports.popitem(last=False)
+
+    def take(self, actor: Actor, name: str) -> Any:
+        """Return a report, once; raise `StreamReportMissing`."""
+        with self._lock:
+            found = self._reports.pop((actor.account, name), None)
+        if found is None:
+            raise StreamReportMissing("no stream of that name ended lately", remedy="export again: the archive may be cut off")
+        return found
 
 
 def checked_sources(sources: list[str]) -> list[str]:

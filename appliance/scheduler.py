@@ -116,7 +116,9 @@ class Scheduler:
             message = error.message if isinstance(error, StagekeeperError) else f"{type(error).__name__}: {error}"
             self._schedules.finish(row.name, "interrupted" if interrupted else "failed", message)
             raise
-        self._schedules.finish(row.name, "done", "")
+        missed = result.get("not_exported") if isinstance(result, dict) else None
+        told = f"{len(missed)} things were not exported, the first of them {missed[0]['path']}" if missed else ""
+        self._schedules.finish(row.name, "differences" if missed else "done", told)
         return result
 
     def _enter(self, name: str) -> None:

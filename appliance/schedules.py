@@ -67,7 +67,7 @@ class Schedule(Struct, frozen=True):
     enabled: bool
     last_run_at: str | None
     last_due_at: str | None
-    last_outcome: str  # "", "running", "done", "failed", "interrupted"
+    last_outcome: str  # "", "running", "done", "differences", "failed", "interrupted"
     last_message: str
     next_run_at: str | None
 

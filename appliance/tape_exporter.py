@@ -43,9 +43,9 @@ class TapeExporter:
 
         return steps_of(work)
 
-    def stream(self, actor: Actor, sources: list[str]) -> Iterator[bytes]:
-        """Yield one tar."""
-        return pieces_of(lambda stream: self._run(actor, sources, stream, None))
+    def stream(self, actor: Actor, sources: list[str], report: Callable[[Any], None]) -> Iterator[bytes]:
+        """Yield one tar; `report` is given how it went before the last piece was taken."""
+        return pieces_of(lambda stream: report(self._run(actor, sources, stream, None)))
 
     def recover(self) -> list[str]:
         """Settle cartridges of exports that were cut off; called before the first export."""

@@ -28,9 +28,10 @@ class NewExport(Struct, forbid_unknown_fields=True):
 
 
 class NewStream(Struct, forbid_unknown_fields=True):
-    """The body of `POST /exports/stream`."""
+    """The body of `POST /exports/stream`; `name` is chosen by whoever wants to ask for the report."""
 
     sources: Sources
+    name: Annotated[str, Meta(max_length=64, pattern="^[0-9a-f]*$")] = ""
 
 
 class ExportApi:
@@ -45,6 +46,7 @@ class ExportApi:
         routes = Blueprint("api_exports", __name__, url_prefix="/api/v1")
         routes.add_url_rule("/exports", view_func=self.run_export, methods=["POST"])
         routes.add_url_rule("/exports/stream", view_func=self.stream_export, methods=["POST"])
+        routes.add_url_rule("/exports/stream/<plain:stream>", view_func=self.stream_report)
         routes.add_url_rule("/schedules", view_func=self.list_schedules)
         routes.add_url_rule("/schedules", view_func=self.add_schedule, methods=["POST"])
         one = "/schedules/<plain:schedule>"
@@ -64,9 +66,13 @@ class ExportApi:
     def stream_export(self) -> Response:
         """Stream one tar; a failure on the way breaks the connection."""
         asked = parse_document(current_body(), NewStream)
-        pieces = self._administration.stream_export(current_actor(), asked.sources)
+        pieces = self._administration.stream_export(current_actor(), asked.sources, asked.name)
         first = next(pieces, b"")
         return Response(_continued(first, pieces), mimetype="application/x-tar", direct_passthrough=True)
+
+    def stream_report(self, stream: str) -> Response:
+        """Answer how a stream went, once."""
+        return document(self._administration.stream_report(current_actor(), stream))
 
     def list_schedules(self) -> Response:
         """Answer all schedules."""

@@ -314,8 +314,11 @@ class Administration(Protocol):
     ) -> Iterator[Any]:
         """Export snapshots (`B/S@M`) to a directory; yields `Progress`, then the report."""
 
-    def stream_export(self, actor: Actor, sources: list[str]) -> Iterator[bytes]:
-        """Stream one tar of the snapshots."""
+    def stream_export(self, actor: Actor, sources: list[str], name: str = "") -> Iterator[bytes]:
+        """Stream one tar of the snapshots; with a name its report can be asked for."""
+
+    def stream_report(self, actor: Actor, name: str) -> Any:
+        """Return how a stream went that was taken to its end under this name; once."""
 
     def add_schedule(self, actor: Actor, request: dict[str, Any]) -> dict[str, Any]: ...
 

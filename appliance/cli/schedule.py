@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from appliance.cli.call import Call, split_moment, with_call
+from appliance.cli.failures import DIFFERENT
 from appliance.cli.printing import local_time, print_table, say
 from appliance.cron import PRESETS
 
@@ -70,10 +71,12 @@ def next_runs(call: Call, name: str, count: int) -> None:
 @schedule.command()
 @click.argument("name")
 @with_call
-def run(call: Call, name: str) -> None:
+def run(call: Call, name: str) -> int | None:
     """Run a schedule now, and wait for it to end."""
     with call.console() as console:
-        call.show(console.ask("POST", f"schedules/{name}/run"), lambda row: _print([row]))
+        row = console.ask("POST", f"schedules/{name}/run")
+    call.show(row, lambda shown: _print([shown]))
+    return DIFFERENT if row["last_outcome"] == "differences" else None
 
 
 @schedule.command()

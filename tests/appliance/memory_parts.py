@@ -1,6 +1,6 @@
 """The parts that hold data, in memory but for the appliance's own backups, for tests of everything around them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,11 +62,12 @@ class MemoryExporter:
         finally:
             self.ended.append("export")
 
-    def stream(self, actor: Actor, sources: list[str]) -> Iterator[bytes]:
+    def stream(self, actor: Actor, sources: list[str], report: Callable[[Any], None]) -> Iterator[bytes]:
         self._check(sources)
         try:
             for _ in range(self.pieces):
                 yield b"t" * 1000
+            report(MemoryReport("set-1", sources, [], 1, 3, True))
         finally:
             self.ended.append("stream")
 

@@ -336,3 +336,32 @@ def test_what_the_service_would_write_where_the_caller_does_not_see_it_is_refuse
             error = msgspec.json.decode(done.stderr)["error"]
             assert (done.returncode, error["type"]) == (4, "place_elsewhere") and "ReadWritePaths" in error["remedy"]
         assert filled.run("restore", SHARE, "--to", str(tmp_path / "other" / "new")).returncode == 0
+
+
+@pytest.fixture
+def with_a_socket(filled: Program) -> Program:
+    """A share with something that no archive can hold."""
+    rig = VaultRig(filled.root)
+    rig.send([b"listening"], [Create(0, Kind.SOCKET, Attributes(0o644, 0, 0, 1))])
+    rig.snapshot("with a socket")
+    rig.fold.fold_all()
+    rig.close()
+    return filled
+
+
+def test_a_stream_tells_what_it_does_not_hold(with_a_socket: Program) -> None:
+    done = with_a_socket.run("export", "run", SHARE, "--to", "-")
+    assert done.returncode == 5 and b"leeds/finance/listening" in done.stderr and b"a budget" in done.stdout
+    with with_a_socket.serving():
+        done = with_a_socket.run("export", "run", SHARE, "--to", "-", "--json")
+    assert (done.returncode, [row["what"] for row in msgspec.json.decode(done.stderr)["not_exported"]]) == (5, ["socket"])
+
+
+def test_a_scheduled_export_tells_what_it_does_not_hold(with_a_socket: Program, tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    words = ["--cron", "0 19 * * *", "--action", "export", "--share", SHARE, "--to", str(library)]
+    with_a_socket.json("schedule", "add", "evening", *words)
+    done = with_a_socket.run("schedule", "run", "evening", "--json")
+    row = msgspec.json.decode(done.stdout)
+    assert (done.returncode, row["last_outcome"]) == (5, "differences") and "listening" in row["last_message"]

@@ -110,7 +110,12 @@ class MemoryAdministration:
             raise RuntimeError("a fault of ours")
         yield {"set": "S1", "snapshots": sources, "members": 1, "bytes": 2, "verified": True, "kind": kind}
 
-    def stream_export(self, actor: Actor, sources: list[str]) -> Iterator[bytes]:
+    def stream_report(self, actor: Actor, name: str) -> Any:
+        """Return how a stream went."""
+        _check_operator(actor)
+        return {"name": name, "not_exported": []}
+
+    def stream_export(self, actor: Actor, sources: list[str], name: str = "") -> Iterator[bytes]:
         """Stream a few bytes; a source `broken` fails on the way."""
         _check_operator(actor)
         yield b"tar-begins "
