@@ -23,6 +23,7 @@ from appliance.vault import OpenShare, Vault
 from core.clock import format_time
 from core.errors import Damaged, NotFound, Refused, StagekeeperError, TryLater
 from core.relpath import RelPath, join, show_path, split
+from snapshots.fold_batch import CHANGES_A_TRANSACTION
 from snapshots.history import versions_of
 from snapshots.ledger_db import SnapshotRow
 from snapshots.moments import Resolved
@@ -81,12 +82,12 @@ class ShareDesk:
         """Return the shares that the actor may see."""
         self._rights.check(actor, Action.VIEW_SHARES)
         names = [name for name in self._vault.names() if self._rights.reach(actor, name) is not Reach.NONE]
-        return [self._status_or_reason(name) for name in names]
+        return [self._status_or_reason(actor, name) for name in names]
 
     def share_status(self, actor: Actor, share: str) -> Share:
         """Return one share's state."""
         self._rights.check_path(actor, Action.VIEW_SHARES, share)
-        return self._status(self._vault.share(share))
+        return self._status(self._folded(actor, share))
 
     def create_snapshot(self, actor: Actor, share: str, label: str) -> Snapshot:
         """Take a snapshot of what is durable now."""
@@ -109,7 +110,7 @@ class ShareDesk:
     def list_snapshots(self, actor: Actor, share: str) -> list[Snapshot]:
         """Return a share's snapshots by sequence, also those that were deleted and can be taken back."""
         self._rights.check_path(actor, Action.VIEW_SHARES, share)
-        opened = self._vault.share(share)
+        opened = self._folded(actor, share)
         rows, holds = opened.reader.ledger.snapshots(deleted=True), opened.reader.ledger.holds()
         return [snapshot_of(row, opened.fold.sequence, holds.get(row.id, ())) for row in rows]
 
@@ -118,7 +119,7 @@ class ShareDesk:
     ) -> tuple[list[Entry], bytes | None]:
         """Return a page of a folder as of a moment, and the name to continue behind."""
         reach = self._rights.check_path(actor, Action.BROWSE, share, path)
-        view, _ = self._view(actor, self._vault.share(share), moment)
+        view, _ = self._view(self._folded(actor, share), moment)
         rows = view.list_folder(path, after, limit)
         following = rows[-1][0] if len(rows) == limit else None
         if reach is Reach.WAY:
@@ -128,15 +129,15 @@ class ShareDesk:
     def entry(self, actor: Actor, share: str, moment: str, path: RelPath) -> Entry:
         """Return what stands at a path."""
         self._rights.check_path(actor, Action.BROWSE, share, path)
-        view, _ = self._view(actor, self._vault.share(share), moment)
+        view, _ = self._view(self._folded(actor, share), moment)
         return entry_of(split(path)[1], view.node_at(path))
 
     def open_file(self, actor: Actor, share: str, moment: str, path: RelPath, first: int, last: int | None) -> Download:
         """Open the bytes first..last of a file and audit the download."""
         if self._rights.check_path(actor, Action.DOWNLOAD, share, path) is not Reach.FULL:
             raise NotAFile(f"{show_path(path)} is not a file", remedy="name a file")
-        opened = self._vault.share(share)
-        view, resolved = self._view(actor, opened, moment)
+        opened = self._folded(actor, share)
+        view, resolved = self._view(opened, moment)
         node = view.node_at(path)
         if node.kind is not Kind.FILE:
             raise NotAFile(f"{show_path(path)} is a {node.kind.name.lower()}, not a file", remedy="name a file")
@@ -157,9 +158,7 @@ class ShareDesk:
     def versions(self, actor: Actor, share: str, path: RelPath) -> list[Version]:
         """Return the versions of a path, newest first."""
         self._rights.check_path(actor, Action.BROWSE, share, path)
-        opened = self._vault.share(share)
-        if actor.role == "owner":
-            opened.fold.fold_all()
+        opened = self._folded(actor, share)
         found = versions_of(opened.reader, path)
         kept = [v for v in found if v.path == path or self._rights.reach(actor, share, v.path) is Reach.FULL]
         return [version_of(version, opened.reader.time_of(version.sequence)) for version in kept]
@@ -202,16 +201,17 @@ class ShareDesk:
     def static_source(self, share: str, moment: str) -> Iterator[tuple[TreeView, SnapshotRow]]:
         """Yield a snapshot for an export, folded; raise when the moment names none. It stays while the context is open."""
         opened = self._vault.share(share)
+        opened.fold.fold_all()
         resolved = opened.instants.resolve(moment or "latest")
         if resolved.snapshot is None:
             raise NotFound(f"{share}@{moment} is not a snapshot", remedy="take one with `snapshot create`")
         with opened.fold.lease(resolved.sequence) as sequence:
             yield opened.reader.view(sequence), resolved.snapshot
 
-    def _status_or_reason(self, name: str) -> Share:
+    def _status_or_reason(self, actor: Actor, name: str) -> Share:
         """Return a share's state; one that cannot be opened is told as stopped and does not hide the others."""
         try:
-            return self._status(self._vault.share(name))
+            return self._status(self._folded(actor, name))
         except Damaged as error:
             return Share(name, "stopped", error.message, 0, 0, 0.0, 0, 0, None)
 
@@ -219,6 +219,8 @@ class ShareDesk:
         durable, folded = share.journal.durable.sequence, share.fold.sequence
         files, logical_bytes = share.fold.totals
         state, reason = share.fold.state
+        if durable - folded > (CHANGES_A_TRANSACTION if folded else 0):  # more than what the next moment brings
+            reason = f"{durable - folded:,} changes are read in first: what they made, and snapshots of it, is not shown yet"
         if share.name in self._worker.failures:
             state, reason = "stopped", self._worker.failures[share.name]
         reason = "; ".join(filter(None, (reason, *burst_alerts(share, self._vault.clock.now_ns()))))
@@ -236,18 +238,22 @@ class ShareDesk:
         told = (share.name, state, reason, durable, folded, round(lag, 3), files, shown_bytes, taken_at, drops_at)
         return Share(*told, self._alerts(share))
 
-    def _view(self, actor: Actor, opened: OpenShare, moment: str) -> tuple[SnapshotView, Resolved]:
-        """Return a share as of a moment; the command line folds first, pages show the folded state."""
-        if not moment and actor.role == "owner":
+    def _folded(self, actor: Actor, name: str) -> OpenShare:
+        """Return a share; the command line folds first, since nothing else may be running, pages show the folded state."""
+        opened = self._vault.share(name)
+        if actor.role == "owner":
             opened.fold.fold_all()
+        return opened
+
+    def _view(self, opened: OpenShare, moment: str) -> tuple[SnapshotView, Resolved]:
+        """Return a share as of a moment."""
         resolved = opened.instants.resolve(moment)
         return opened.instants.view(resolved), resolved
 
     @contextmanager
     def _leased(self, opened: OpenShare, moment: str) -> Iterator[SnapshotView]:
         """Yield a view that stays as it is while changes go on, also of the live state."""
-        if not moment:
-            opened.fold.fold_all()
+        opened.fold.fold_all()
         with opened.instants.leased(opened.instants.resolve(moment)) as view:
             yield view
 
