@@ -5,6 +5,7 @@ passed over in silence. Damage in the store leaves that file out and is listed t
 """
 
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,12 +62,14 @@ class _Restore:
         self, view: TreeView, ahead: ReadAhead, source: RelPath, target: TargetFolder, progress: Progress | None
     ) -> None:
         self._view, self._ahead, self._source, self._target, self._progress = view, ahead, source, target, progress
+        self._shown_below = source  # where in the share the target stands
         self._report = Restored()
         self._first_names: dict[int, RelPath] = {}
         self._open_folders: list[tuple[RelPath, Node]] = []
 
     def run(self, top: Node) -> Restored:
         if top.kind is not Kind.FOLDER:
+            self._shown_below = split(self._source)[0]
             self._restore_one(RelPath(split(self._source)[1]), top)
             return self._report
         for path, node in self._ahead.walk(self._source):
@@ -177,17 +180,19 @@ class _Restore:
 
     def _apply(self, path: RelPath, descriptor: int, wanted: Attributes) -> None:
         """Set owner, mode, xattrs and times, in the order in which none undoes another."""
-        self._try(path, "owner", lambda: os.fchown(descriptor, wanted.uid, wanted.gid))
-        self._try(path, "mode", lambda: os.fchmod(descriptor, wanted.mode))
+        is_theirs = self._try(path, "owner", lambda: os.fchown(descriptor, wanted.uid, wanted.gid))
+        mode = self._mode_for(path, wanted, is_theirs)
+        self._try(path, "mode", lambda: os.fchmod(descriptor, mode))
         for name, value in wanted.xattrs:
             self._try(path, f"attribute {show_path(name)}", _setter(descriptor, name, value))
         self._try(path, "time", lambda: os.utime(descriptor, ns=(wanted.mtime_ns, wanted.mtime_ns)))
 
     def _apply_by_name(self, path: RelPath, name: bytes, folder: int, node: Node) -> None:
         wanted = node.attributes
-        self._try(path, "owner", lambda: os.chown(name, wanted.uid, wanted.gid, dir_fd=folder, follow_symlinks=False))
+        is_theirs = self._try(path, "owner", lambda: os.chown(name, wanted.uid, wanted.gid, dir_fd=folder, follow_symlinks=False))
         if node.kind is not Kind.SYMLINK:
-            self._try(path, "mode", lambda: os.chmod(name, wanted.mode, dir_fd=folder))
+            mode = self._mode_for(path, wanted, is_theirs)
+            self._try(path, "mode", lambda: os.chmod(name, mode, dir_fd=folder))
         for attribute, value in wanted.xattrs:
             by_handle = b"/proc/self/fd/%d/%s" % (folder, name)
             self._try(path, f"attribute {show_path(attribute)}", _link_setter(by_handle, attribute, value))
@@ -196,18 +201,29 @@ class _Restore:
             lambda: os.utime(name, ns=(wanted.mtime_ns, wanted.mtime_ns), dir_fd=folder, follow_symlinks=False),
         )  # fmt: skip
 
-    def _try(self, path: RelPath, what: str, action: Callable[[], None]) -> None:
+    def _mode_for(self, path: RelPath, wanted: Attributes, is_theirs: bool) -> int:
+        """Return the mode to set: a program must not run as whoever happens to own it here."""
+        if is_theirs or not wanted.mode & _SET_IDS:
+            return wanted.mode
+        self._miss(path, "mode", "without its set-ID bits, as the owner is another")
+        return wanted.mode & ~_SET_IDS
+
+    def _try(self, path: RelPath, what: str, action: Callable[[], None]) -> bool:
+        """Do it and return True, or tell what failed."""
         try:
             action()
+            return True
         except OSError as error:
             self._miss(path, what, describe(error))
         except (ValueError, OverflowError) as error:  # a value that this system's calls do not take
             self._miss(path, what, str(error))
+        return False
 
     def _miss(self, path: RelPath, what: str, why: str, damaged: bool = False) -> None:
-        self._report.not_applied.append(NotRestored(join_source(self._source, path), what, why, damaged))
+        self._report.not_applied.append(NotRestored(join_source(self._shown_below, path), what, why, damaged))
 
 
+_SET_IDS = stat.S_ISUID | stat.S_ISGID
 _NODE_TYPES = {Kind.FIFO: 0o010000, Kind.CHARACTER_DEVICE: 0o020000, Kind.BLOCK_DEVICE: 0o060000}
 
 

@@ -121,7 +121,7 @@ def test_three_thousand_levels_come_back(rig: ShareRig, tmp_path: Path) -> None:
 
 def test_without_root_what_could_not_be_applied_is_listed(rig: ShareRig, tmp_path: Path) -> None:
     assert os.geteuid() == 0, "this test drops root: run it as root"
-    strange = Attributes(0o644, 4242, 4242, 5, xattrs=((b"trusted.k", b"v"), (b"user.k", b"v")))
+    strange = Attributes(0o6755, 4242, 4242, 5, xattrs=((b"trusted.k", b"v"), (b"user.k", b"v")))
     rig.send([b"owned"], [Create(0, Kind.FILE, strange)])
     view = rig.live()
     target = tmp_path / "out"
@@ -129,6 +129,8 @@ def test_without_root_what_could_not_be_applied_is_listed(rig: ShareRig, tmp_pat
     os.chown(target, 65534, 65534)
     for parent in (tmp_path, *tmp_path.parents[:3]):
         parent.chmod(parent.stat().st_mode | 0o055)
+    for database in (tmp_path / "store").rglob("*.db*"):  # only the owner may open them: lent for this restore
+        database.chmod(0o666)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:  # all is open and imported: only the restore itself runs without root
@@ -139,5 +141,14 @@ def test_without_root_what_could_not_be_applied_is_listed(rig: ShareRig, tmp_pat
         os._exit(0)
     os.close(writing)
     assert os.waitpid(child, 0)[1] == 0
-    assert os.read(reading, 10_000) == b"['attribute trusted.k', 'owner']"
+    assert os.read(reading, 10_000) == b"['attribute trusted.k', 'mode', 'owner']"
+    assert stat.S_IMODE((target / "owned").stat().st_mode) == 0o755  # it must not run as whoever restored it
     assert (target / "owned").exists() and os.getxattr(target / "owned", "user.k") == b"v"
+
+
+def test_what_a_single_file_lacks_is_told_under_its_own_path(rig: ShareRig, tmp_path: Path) -> None:
+    odd = Attributes(0o644, os.geteuid(), os.getegid(), 1, xattrs=((b"nosuchspace.name", b"x"),))
+    rig.send([b"xa", b"d/xb"], [Create(0, Kind.FILE, odd), Create(1, Kind.FILE, odd)])
+    for path in (b"xa", b"d/xb"):
+        (missed,) = restore_tree(rig.live(), RelPath(path), tmp_path / os.fsdecode(path)).not_applied
+        assert (missed.path, missed.what) == (path, "attribute nosuchspace.name")
