@@ -134,11 +134,14 @@ def test_without_root_what_could_not_be_applied_is_listed(rig: ShareRig, tmp_pat
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:  # all is open and imported: only the restore itself runs without root
-        os.setgid(65534)
-        os.setuid(65534)
-        missed = restore_tree(view, ROOT, target).not_applied
-        os.write(writing, repr(sorted(miss.what for miss in missed if miss.path == b"owned")).encode())
-        os._exit(0)
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            missed = restore_tree(view, ROOT, target).not_applied
+            os.write(writing, repr(sorted(miss.what for miss in missed if miss.path == b"owned")).encode())
+            os._exit(0)
+        finally:  # whatever is raised must not go on as a second test run
+            os._exit(1)
     os.close(writing)
     assert os.waitpid(child, 0)[1] == 0
     assert os.read(reading, 10_000) == b"['attribute trusted.k', 'mode', 'owner']"
