@@ -118,7 +118,8 @@ class Agent:
             rootless = [worker for worker in waiting if worker.state.root_reason]
             if len(waiting) == len(rootless):
                 if rootless:
-                    raise RootMissing(rootless[0].state.root_reason, remedy="mount or restore it")
+                    state = rootless[0].state
+                    raise RootMissing(state.root_reason, remedy=state.root_remedy)
                 return
             progress = [worker.progress() for worker in self._workers.values()]
             if progress != last_progress:

@@ -173,7 +173,7 @@ class Looking:
         try:
             folders = open_root(self._record)
         except RootGone as error:
-            self._state.root(error.message)
+            self._state.root(error.message, error.remedy)
             raise
         self._state.root("")
         try:

@@ -14,6 +14,7 @@ class ShareState:
     def __init__(self) -> None:
         """Begin before the first look."""
         self._lock = threading.Lock()
+        self.root_remedy = ""
         self._root = self._refused = self._resync = self._line = self._look = ""
         self.is_full = False
         self._not_protected: dict[RelPath, str] = {}
@@ -25,9 +26,9 @@ class ShareState:
         """Return what is wrong with the share's folder."""
         return self._root
 
-    def root(self, reason: str) -> None:
+    def root(self, reason: str, remedy: str = "") -> None:
         """The share's folder cannot be trusted to be the one protected; empty: it can."""
-        self._root = reason
+        self._root, self.root_remedy = reason, remedy
 
     def refused(self, reason: str) -> None:
         """The appliance takes nothing of this share; empty: it does."""

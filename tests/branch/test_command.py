@@ -115,6 +115,17 @@ def test_an_appliance_that_takes_nothing_is_not_told_as_a_line_that_is_down(rig:
     assert reason == "the appliance takes nothing just now: try later"
 
 
+def test_a_folder_that_was_made_anew_is_told_to_be_protected_again(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig.protect()
+    rig.once()
+    rig.tree.rename(rig.directory / "aside")
+    rig.tree.mkdir()
+    code, _, error = ask(rig, capsys, "run", "--once")
+    assert (code, error["error"]["type"]) == (7, "root_missing") and "protect PATH --as data" in error["error"]["remedy"]
+    rig.protect()
+    assert ask(rig, capsys, "run", "--once")[0] == 0
+
+
 def test_a_second_agent_on_the_same_state_is_told_to_try_later(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     rig.protect()
     running = rig.agent()
