@@ -5,6 +5,7 @@ snapshots stay readable; when the chosen day has more, all of its moments stand 
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from web.words import When, day_words, instant, time_of, when_at_length
 
 DAYS_SHOWN = 7
 MOMENTS_A_DAY = 4
+_SECOND_NS = 10**9
+_MINUTE_NS = 60 * _SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +126,17 @@ def _asked_time(at: str) -> int | None:
 def _stops(snapshots: Sequence[Snapshot], chosen: Chosen, now_ns: int) -> list[Stop]:
     """Return all moments, newest first: now, the snapshots, and the chosen time when no snapshot stands there."""
     stops = [Stop("", now_ns, "now", "as it is now", chosen.now)]
+    times = [time_of(snapshot.taken_at) or 0 for snapshot in snapshots]
+    a_minute, a_second = Counter(time // _MINUTE_NS for time in times), Counter(time // _SECOND_NS for time in times)
     for snapshot in sorted(snapshots, key=lambda one: (one.sequence, one.id), reverse=True):  # the order of equal times
         time_ns = time_of(snapshot.taken_at) or 0
         said = when_at_length(time_ns, now_ns)
         label = f" “{snapshot.label}”" if snapshot.label else ""
         at = str(snapshot.id)
-        stops.append(Stop(at, time_ns, _clock(time_ns), f"{said.words} UTC{label}", at == chosen.at))
+        words = _clock(time_ns, a_minute[time_ns // _MINUTE_NS] > 1)
+        if a_second[time_ns // _SECOND_NS] > 1:
+            words += f" @{at}"  # no two moments look alike
+        stops.append(Stop(at, time_ns, words, f"{said.words} UTC{label}", at == chosen.at))
     if chosen.time_ns is not None and not any(stop.chosen for stop in stops):
         title = f"{chosen.when.words} UTC"
         stops.append(Stop(chosen.at, chosen.time_ns, _clock(chosen.time_ns), title, True))
@@ -157,8 +165,8 @@ def _shown(day: Day, days_earlier: int) -> Day:
     return replace(placed, stops=kept, hidden=len(rest), more=rest[0].at)
 
 
-def _clock(time_ns: int) -> str:
-    return f"{_calendar(time_ns):%H:%M}"
+def _clock(time_ns: int, to_the_second: bool = False) -> str:
+    return f"{_calendar(time_ns):%H:%M:%S}" if to_the_second else f"{_calendar(time_ns):%H:%M}"
 
 
 def _calendar(time_ns: int) -> datetime:

@@ -47,6 +47,11 @@ def test_a_snapshot_is_said_by_its_time_and_label() -> None:
     assert [day.place for day in strip.days] == ["after", "chosen", "before"]
 
 
+def test_no_two_moments_look_alike() -> None:
+    close = snapshots_at("2026-11-20T16:20:00Z", "2026-11-20T16:21:05Z", "2026-11-20T16:21:40Z", "2026-11-20T16:21:40.5Z")
+    assert shown(strip_at("1", close))[1:] == [("Fri 20 Nov", ["16:21:40 @4", "16:21:40 @3", "16:21:05", "16:20"])]
+
+
 def test_the_newest_snapshot_is_found_by_its_name() -> None:
     assert resolve_moment("latest", THREE, NOW).at == "3"
     assert resolve_moment("latest", [], NOW).when.words == "latest"
