@@ -80,7 +80,7 @@ class Demo:
         else:
             self._say("Continuing with the data of the last run")
             self._look()
-            self._half_day(self._rounds_so_far() + 1, "another round")
+            self._half_day(self._due_round(), "another round")
         export = msgspec.json.decode((self.folder / "export.json").read_bytes())
         return {"url": self.url, "account": ACCOUNT, "password": self.password, "root": str(self.root), "export": export}
 
@@ -177,7 +177,8 @@ class Demo:
         if name not in known:
             self._on_root("schedule", "add", name, "--cron", cron, "--tz", "UTC", "--share", SHARE, *rest)
 
-    def _rounds_so_far(self) -> int:
+    def _due_round(self) -> int:
+        """Return the number of the round that is due: each one leaves a snapshot, and so did the first copy."""
         return len(self._on_root("snapshot", "list", SHARE)["snapshots"])
 
     def _look(self) -> None:
