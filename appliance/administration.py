@@ -5,7 +5,7 @@ inside the same transaction just before it is committed: there is no change with
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +117,7 @@ class ApplianceAdministration:
                 allowed = self._parts.settings.directories.exports
                 checked_destination(actor, added.to, self._parts.root.path, allowed)
         self._parts.scheduler.plan(added.name)
-        return _builtins(added)
+        return {**_builtins(added), "unknown_shares": self._unknown(added.shares)}
 
     def list_schedules(self, actor: Actor) -> list[dict[str, Any]]:
         """Return all schedules."""
@@ -157,7 +157,9 @@ class ApplianceAdministration:
     def add_user(self, actor: Actor, name: str, role: str, password: str, grants: list[str]) -> dict[str, Any]:
         """Make an account."""
         with self._audited(actor, Action.CHANGE_ACCOUNTS, "user.add", name, {"role": role, "grants": grants}):
-            return _builtins(self._parts.accounts.add(name, role, password, grants))
+            added = self._parts.accounts.add(name, role, password, grants)
+        granted = ["/".join(grant.split("/")[:2]) for grant in grants]
+        return {**_builtins(added), "unknown_shares": self._unknown(granted)}
 
     def list_users(self, actor: Actor) -> list[dict[str, Any]]:
         """Return all accounts."""
@@ -209,6 +211,11 @@ class ApplianceAdministration:
         except StagekeeperError as error:
             self._parts.audit.record(actor, verb, what, "refused", {**(details or {}), "error": error.type})
             raise
+
+    def _unknown(self, shares: Iterable[str]) -> list[str]:
+        """Return those of the shares that are not here: they may still come, so they are told and not refused."""
+        known = {share.share for share in self._parts.shares.list_shares(_OWNER)}
+        return sorted(set(shares) - known)
 
     def _share_counts(self) -> Counter[str]:
         return Counter(share.share.partition("/")[0] for share in self._parts.shares.list_shares(_OWNER))

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +19,13 @@ _PIPE_COLUMNS = 100_000  # in a pipe nothing is cut or wrapped
 def say(text: str) -> None:
     """Print a line."""
     sys.stdout.write(plain(text) + "\n")
+
+
+def warn_of_unknown(row: dict[str, Any], as_json: bool) -> None:
+    """Warn on standard error of shares that are named and not there; a document tells it by itself."""
+    unknown = row.get("unknown_shares", [])
+    if unknown and not as_json:
+        sys.stderr.write(f"stagekeeper: not here (yet): {plain(', '.join(unknown))}; see `stagekeeper share list`\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[str] = ()) -> None:

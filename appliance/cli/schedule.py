@@ -7,7 +7,7 @@ import click
 
 from appliance.cli.call import Call, split_moment, with_call
 from appliance.cli.failures import DIFFERENT
-from appliance.cli.printing import local_time, print_table, say
+from appliance.cli.printing import local_time, print_table, say, warn_of_unknown
 from appliance.cron import PRESETS
 
 Names = tuple[str, ...]
@@ -42,7 +42,9 @@ def add(
         "to": os.path.abspath(target) if target else "",
     }
     with call.console() as console:
-        call.show(console.ask("POST", "schedules", body=body), lambda row: _print([row]))
+        row = console.ask("POST", "schedules", body=body)
+    call.show(row, lambda shown: _print([shown]))
+    warn_of_unknown(row, call.as_json)
 
 
 @schedule.command("list")

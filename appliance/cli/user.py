@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from appliance.cli.call import Call, with_call
-from appliance.cli.printing import local_time, print_table, say
+from appliance.cli.printing import local_time, print_table, say, warn_of_unknown
 from appliance.credentials import new_password
 from appliance.rights import ROLES, SCOPES
 from core.errors import Refused
@@ -44,6 +44,7 @@ def add(call: Call, name: str, role: str, grants: tuple[str, ...], password_file
         made = console.ask("POST", "users", body=body)
     call.show({**made, "password": password} if generated else made, lambda row: _print([row]))
     _say_generated(call, password, generated)
+    warn_of_unknown(made, call.as_json)
 
 
 @user.command("list")

@@ -90,6 +90,16 @@ def test_an_export_to_standard_output(terminal: Terminal) -> None:
     assert terminal.fail("export", "run", "leeds/none", "--to", "-")[0] == 3
 
 
+def test_shares_that_are_not_there_are_warned_of(terminal: Terminal, tmp_path: Path) -> None:
+    words = ["--cron", "0 7 * * *", "--action", "snapshot", "--share", SHARE, "leeds/typo"]
+    assert terminal.json("schedule", "add", "a", *words)["unknown_shares"] == ["leeds/typo"]
+    code, _, err = terminal.run("schedule", "add", "b", *words)
+    assert code == 0 and b"leeds/typo" in err
+    (tmp_path / "secret").write_text(PASSWORD)
+    words = ["--role", "user", "--password-file", str(tmp_path / "secret"), "--grant", "leeds/typo/sub", "--grant", SHARE]
+    assert terminal.json("user", "add", "ben", *words)["unknown_shares"] == ["leeds/typo"]
+
+
 def test_schedules(terminal: Terminal, tmp_path: Path) -> None:
     words = ["--cron", "weekdays-0700-1200", "--tz", "Europe/Berlin", "--action", "snapshot", "--share", SHARE]
     assert terminal.json("schedule", "add", "noon", *words)["cron"] == "0 7,12 * * 1-5"
