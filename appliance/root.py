@@ -130,6 +130,8 @@ def init_root(path: Path, store_id: bytes, files: FileLayer = OS_FILES) -> Root:
     """
     root = Root(path, store_id)
     try:
+        if path.is_symlink() and not path.exists():
+            raise RootOccupied(f"{path} is a link to nothing", remedy="make what it leads to, or name that")
         if path.exists() and not path.is_dir():
             raise RootOccupied(f"{path} is no folder", remedy="name a folder that is empty or does not exist")
         present = {entry.name for entry in path.iterdir()} if path.exists() else set()

@@ -1,5 +1,6 @@
 """The program `stagekeeper`: all commands, and how each of them ends."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -45,6 +46,8 @@ def stagekeeper() -> None:
     """Stagekeeper, the backup staging appliance."""
 
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 COMMANDS = (
     init, serve, demo, branch, user, share, snapshot, ls, cat, versions, find, restore, export, schedule, audit, stats,
     prune, rebuild, verify_seal, journal, backup, recovery_key, collect, scrub,
@@ -75,6 +78,8 @@ def main(arguments: Sequence[str] | None = None, open_here: OpenLocally = open_l
     except (BrokenPipeError, SystemExit):  # click turns the first into the second, and does so for nothing else here
         return _reader_gone(words)
     except OSError as error:
+        if error.errno in _FULL:
+            return _no_room(error, as_json)
         print_error({"type": "fault", "message": f"{error}", "remedy": "see what is wrong with it"}, as_json)
         return FAULT
     return code if isinstance(code, int) else DONE
@@ -87,6 +92,14 @@ def _usage(error: click.ClickException, as_json: bool) -> int:
     else:
         error.show()
     return USAGE
+
+
+def _no_room(error: OSError, as_json: bool) -> int:
+    """Say that the disk behind our output is full: nothing is wrong with the appliance."""
+    message = f"the output cannot be written: {error.strerror}"
+    print_error({"type": "no_space", "message": message, "remedy": "free space where it goes, then try again"}, as_json)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter tries what is left at its end
+    return TRY_LATER
 
 
 def _reader_gone(words: Sequence[str]) -> int:

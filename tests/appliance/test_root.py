@@ -84,6 +84,13 @@ def test_a_store_is_never_made_over_something(root: Root, tmp_path: Path) -> Non
     init_root(tmp_path / "fresh", b"x" * 16)
 
 
+def test_a_link_to_nothing_is_refused_as_that(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    with pytest.raises(RootOccupied, match="link to nothing"):
+        init_root(tmp_path / "link", b"x" * 16)
+    assert not (tmp_path / "nothing").exists()
+
+
 def test_what_was_made_in_part_is_no_store(tmp_path: Path) -> None:
     init_root(tmp_path / "half", b"x" * 16)
     with pytest.raises(RootNotInitialised):

@@ -365,3 +365,10 @@ def test_a_scheduled_export_tells_what_it_does_not_hold(with_a_socket: Program, 
     done = with_a_socket.run("schedule", "run", "evening", "--json")
     row = msgspec.json.decode(done.stdout)
     assert (done.returncode, row["last_outcome"]) == (5, "differences") and "listening" in row["last_message"]
+
+
+def test_output_that_goes_to_a_full_disk_is_told_as_that(filled: Program) -> None:
+    for words in (["export", "run", SHARE, "--to", "-"], ["ls", SHARE], ["cat", SHARE, "2026/Plan.bin"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(filled.command(*words, "--json"), env=filled.environment(), stdout=full, stderr=subprocess.PIPE)
+        assert (done.returncode, msgspec.json.decode(done.stderr)["error"]["type"]) == (7, "no_space")
