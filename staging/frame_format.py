@@ -136,7 +136,10 @@ def check_frame(data: bytes | memoryview, share_id: bytes, previous: Digest) -> 
         raise FrameDamaged(f"frame has {len(data)} bytes instead of {header.frame_bytes}", remedy="send it again")
     view = memoryview(data)
     if frame_hash(share_id, view[: _HEADER.size], previous, view[HEADER_BYTES:]) != header.hash:
-        raise FrameDamaged(f"frame {header.first_sequence} does not match its hash", remedy="send it again")
+        raise FrameDamaged(
+            f"frame {header.first_sequence} does not match its hash, or follows another frame than the one held here",
+            remedy="open the session again, which names a fork, then send it again",
+        )
     return header
 
 

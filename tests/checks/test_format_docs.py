@@ -9,12 +9,15 @@ import pytest
 
 from appliance import backup_format
 from appliance.recovery_key import RecoveryKey
+from branch import outbox_format
 from core.digest import ZERO_DIGEST, Digest, digest_of
 from core.framing import read_records, record_parts
 from snapshots import name_block_format, pack_format
+from snapshots.control_format import SnapshotLabelled, decode_control, encode_control
 from staging import chunk_format, journal_format, recipe_format
-from staging.changes import Chunk
+from staging.changes import Barrier, Chunk, Truncate, Write
 from staging.chunk_format import ChunkKind, Form, PackedChunk
+from staging.frame_format import check_frame, unpack_frame
 from staging.protocol import Position
 from staging.recipe_format import Piece
 
@@ -22,10 +25,13 @@ FORMATS = Path(__file__).parents[2] / "docs" / "formats"
 SIXTEEN = bytes(range(16))
 
 
-def golden(name: str) -> bytes:
-    found = re.findall(r"```\n([0-9a-f \n]+)```", (FORMATS / name).read_text())
-    assert len(found) == 1
-    return bytes.fromhex(found[0])
+def golden(name: str, which: str = "") -> bytes:
+    """Return the only golden bytes of a page, or those whose sentence begins with "Golden" and these words."""
+    pages = (FORMATS / name).read_text()
+    found = re.findall(r"^(Golden[^\n]*\n(?:[^\n]+\n)*)\n```\n([0-9a-f \n]+)```", pages, re.MULTILINE)
+    fitting = [text for sentence, text in found if sentence.startswith(f"Golden {which}" if which else "Golden")]
+    assert len(fitting) == 1, (name, which, [sentence for sentence, _ in found])
+    return bytes.fromhex(fitting[0])
 
 
 def test_record() -> None:
@@ -49,17 +55,71 @@ def test_recipe_node() -> None:
 
 def test_journal_head() -> None:
     head = journal_format.encode_head(SIXTEEN, Position(1, 2, Digest(bytes(32))))
-    assert head == golden("journal.md")
+    assert head == golden("journal.md", "head")
     assert journal_format.decode_head(head) == (SIXTEEN, Position(1, 2, ZERO_DIGEST))
 
 
 def test_pack_head() -> None:
     head = pack_format.encode_head(SIXTEEN, 7)
-    assert head == golden("pack.md")
+    assert head == golden("pack.md", "head")
     assert pack_format.check_head(head, SIXTEEN, 7) == 2
     assert pack_format.check_head(head[:4] + b"\1" + head[5:], SIXTEEN, 7) == 1
     with pytest.raises(pack_format.PackDamaged):
         pack_format.check_head(head, SIXTEEN, 8)
+
+
+def joined(parts: list[bytes | memoryview]) -> bytes:
+    return b"".join(parts)
+
+
+def test_journal_control_record() -> None:
+    payload = encode_control(SnapshotLabelled(2, 3, "noon"))
+    written = joined(record_parts(journal_format.CONTROL, journal_format.encode_envelope(5, 110), payload))
+    assert written == golden("journal.md", "control record")
+    (record,) = read_records(io.BytesIO(written), 0)
+    assert journal_format.decode_envelope(record.payload) == journal_format.Envelope(5, 110)
+    assert decode_control(record.payload[journal_format.ENVELOPE_BYTES :]) == SnapshotLabelled(2, 3, "noon")
+
+
+def test_pack_records() -> None:
+    domain = pack_format.domain_key("leeds")
+    hello = pack_format.StoredChunk(ChunkKind.DATA, digest_of(b"hello"), Form.RAW, 5, b"hello")
+    delta = pack_format.StoredChunk(ChunkKind.DATA, digest_of(b"hullo"), pack_format.DELTA, 5, digest_of(b"hello") + b"\1\2\3")
+    whole, differing = (joined(pack_format.chunk_record(chunk, domain)) for chunk in (hello, delta))
+    assert (whole, differing) == (golden("pack.md", "chunk record"), golden("pack.md", "delta record"))
+    entries = [
+        pack_format.TrailerEntry(pack_format.Location(7, 44, 5, 5), 1, domain, hello.digest),
+        pack_format.TrailerEntry(pack_format.Location(7, 44 + len(whole), 35, 5, hello.digest), 1, domain, delta.digest),
+    ]
+    trailer = pack_format.encode_trailer(entries)
+    assert joined(record_parts(pack_format.TRAILER, trailer)) == golden("pack.md", "trailer record")
+    footer = pack_format.encode_footer(44 + len(whole) + len(differing), 2)
+    assert joined(record_parts(pack_format.FOOTER, footer)) == golden("pack.md", "footer record")
+    (record,) = read_records(io.BytesIO(golden("pack.md", "delta record")), 0)
+    read = pack_format.decode_chunk(record.payload)
+    assert (read.chunk.base, bytes(read.chunk.delta), read.domain) == (hello.digest, b"\1\2\3", domain)
+    (record,) = read_records(io.BytesIO(golden("pack.md", "trailer record")), 0)
+    assert pack_format.decode_trailer(record.payload, 7, pack_format.VERSION) == entries
+
+
+def test_frame() -> None:
+    header = check_frame(golden("frame.md"), SIXTEEN, digest_of(b"the frame before"))
+    frame = unpack_frame(golden("frame.md"), header)
+    assert (frame.paths, frame.changes) == ((b"d/\xff",), (Write(0, 4096, b"hello"), Truncate(0, 5000), Barrier("x")))
+
+
+def test_outbox_records() -> None:
+    head = outbox_format.SegmentHead(SIXTEEN, 2, Position(1, 9, ZERO_DIGEST))
+    written = joined(record_parts(outbox_format.HEAD, outbox_format.encode_head(head)))
+    assert written == golden("outbox.md", "head record")
+    frame = golden("frame.md")
+    written = joined(record_parts(outbox_format.FRAME, outbox_format.frame_prefix(5, frame), frame, b"\x90"))
+    assert written == golden("outbox.md", "frame record")
+    (record,) = read_records(io.BytesIO(golden("outbox.md", "head record")), 0)
+    assert outbox_format.decode_head(record.payload) == head
+    (record,) = read_records(io.BytesIO(written), 0)
+    read = outbox_format.decode_frame_record(record.payload)
+    assert (read.noticed_ns, bytes(read.frame), bytes(read.steps)) == (5, frame, b"\x90")
 
 
 def test_backup_head_and_body() -> None:
