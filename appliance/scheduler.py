@@ -55,7 +55,7 @@ class Scheduler:
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 3},
             timezone=UTC,
         )
-        self._timer.add_job(self._tick, "interval", seconds=_TICK_SECONDS, id=_TICK)
+        self._timer.add_job(self.tick, "interval", seconds=_TICK_SECONDS, id=_TICK)
         self._timer.start()
         self._plan_all()
 
@@ -134,7 +134,8 @@ class Scheduler:
             self._running.discard(name)
             self._lock.notify_all()
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Do what is done by the way every half minute, and plan again; errors are logged and met again at the next tick."""
         try:
             self._enter(_TICK)
         except ScheduleBusy:

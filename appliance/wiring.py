@@ -182,18 +182,22 @@ def build_plumbing(root: Root, settings: Settings, certificate: Certificate, mac
     )
 
 
+def _on_tick_of(plumbing: Plumbing) -> Callable[[], None]:
+    def on_tick() -> None:
+        plumbing.ballast.tend()  # first: what follows writes
+        plumbing.branches.flush()
+        with suppress(TryLater):  # a full disk: a day without a figure
+            plumbing.free_space.note()
+
+    return on_tick
+
+
 def build_operations(plumbing: Plumbing, parts: Parts) -> tuple[Operations, Scheduler]:
     """Put the administration around the parts that hold data."""
     schedules = Schedules(plumbing.database, plumbing.clock)
     for name, cron, action in _NIGHTLY:
         schedules.ensure_built_in(name, cron, plumbing.settings.backup.time_zone, action)
-
-    def on_tick() -> None:
-        plumbing.branches.flush()
-        with suppress(TryLater):  # a full disk: a day without a figure
-            plumbing.free_space.note()
-
-    scheduler = Scheduler(schedules, _run_of(plumbing, parts), on_tick)
+    scheduler = Scheduler(schedules, _run_of(plumbing, parts), _on_tick_of(plumbing))
     administration = ApplianceAdministration(
         Administered(
             plumbing.root,
