@@ -18,6 +18,11 @@ PLENTY_BYTES = 8 * 1024**3  # with so much free a disk is not near its end: ther
 _LEAST_LOW_BYTES = 2 * 1024 * 1024
 _PART_OF_DISK = 16  # a small disk is to hold data too
 _FILE = ".ballast"
+_WAIT = "changes are kept on the branch and sent when there is room; the appliance's operator has to make some"
+
+
+class DiskAlmostFull(NoSpace):
+    """New data would take from the reserve that the appliance itself needs; nothing of it was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +86,9 @@ class Ballast:
         return all(space.free_bytes - more_bytes >= reserve_for(space, self._reserve_bytes) for space in spaces)
 
     def check_room(self, more_bytes: int) -> None:
-        """Raise `NoSpace`, without a place in its words (branches read it), unless there is room for new data."""
+        """Raise `DiskAlmostFull`, without a place in its words (branches read it), unless there is room for new data."""
         if not self.has_room(more_bytes):
-            raise no_room()
+            raise DiskAlmostFull("the appliance's disk is almost full: it takes no new data for now", remedy=_WAIT)
 
     def _tend(self, folder: Path) -> None:
         file, space = folder / _FILE, _space_of(folder)
@@ -99,7 +104,7 @@ def no_room() -> NoSpace:
     """Return what a branch is told when its data cannot be taken for want of space."""
     return NoSpace(
         "the appliance's disk is full: it takes no new data for now",
-        remedy="changes are kept on the branch and sent when there is room; the appliance's operator has to make some",
+        remedy=_WAIT,
     )
 
 

@@ -55,7 +55,8 @@ class IntakeDesk:
     def enroll(self, body: bytes, address: str) -> bytes:
         """Trade a one-time code for the branch's credential."""
         request = _decode(body, EnrollRequest)
-        enrolled = self._enrolment.enroll(request.token, address)
+        with _for_branches():
+            enrolled = self._enrolment.enroll(request.token, address)
         return _encode({"branch": enrolled.branch, "token": enrolled.token})
 
     def authenticate(self, token: str, address: str) -> str:
@@ -88,7 +89,8 @@ class IntakeDesk:
 
     def missing(self, branch: str, share: str, body: bytes) -> bytes:
         """Answer which chunks should be put."""
-        return self._share(branch, share).receiver.missing(body)
+        with _for_branches():
+            return self._share(branch, share).receiver.missing(body)
 
     def chunks(self, branch: str, share: str, session: str, body: bytes) -> bytes:
         """Keep chunks; durable on return."""
