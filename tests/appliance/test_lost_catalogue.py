@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.audit import AuditLog
+from appliance.ballast import Ballast
 from appliance.rights import Rights
 from appliance.root import Root, open_root
 from appliance.share_desk import ShareDesk
@@ -57,7 +58,7 @@ def test_the_command_line_exports_and_restores_a_snapshot_before_anything_was_fo
 
 def test_others_are_told_that_changes_are_still_to_be_read(program: Program, audit: AuditLog) -> None:
     vault = Vault(open_root(program.root), SystemClock(), os.urandom)
-    desk = ShareDesk(vault, ShareWorker("fold", list, lambda name: False), Rights(lambda account: []), audit)
+    desk = ShareDesk(vault, ShareWorker("fold", list, lambda name: False), Rights(lambda account: []), audit, Ballast([], 0, 0))
     told = desk.share_status(Actor("admin", "admin"), SHARE)
     assert told.folded_sequence == 0 and told.reason.startswith(f"{told.durable_sequence} changes are read in first")
     assert desk.share_status(Actor("root", "owner"), SHARE).reason == "the first copy is being laid"
