@@ -15,7 +15,6 @@ from appliance.ballast import Ballast
 from appliance.branch_removal import BranchNotDeleted, BranchRemoval
 from appliance.branches import Branches, BranchExists, BranchNotFound, BranchRevoked, CodeRefused, TokenRefused
 from appliance.enrolment import EnrolmentDesk
-from appliance.find_indexes import FindIndexes
 from appliance.folding import fold_step, keep_step
 from appliance.intake_desk import IntakeDesk
 from appliance.removal_desk import NotDeleted, RemovalDesk, RemovalParts
@@ -29,6 +28,7 @@ from core.database import DatabaseClosed
 from core.errors import StagekeeperError
 from core.relpath import parse_path
 from snapshots.control_format import HoldSet, PolicySet
+from snapshots.name_index import NameIndex
 from snapshots.seal_verify import verify_seals
 from staging.changes import Attributes, Change, Create, Kind, Mirror
 from staging.frame_format import seal_frame
@@ -127,9 +127,12 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 def test_a_deleted_share_goes_after_the_delay_and_not_before(rig: Rig) -> None:
     rig.send()
     chunks = rig.vault.store.counts()
-    indexes = FindIndexes(rig.vault)
-    indexes.index(rig.vault.share(SHARE)).step(rig.vault.share(SHARE).fold.sequence)
-    assert (rig.folder / "db" / "find" / "leeds" / "finance.db").exists()
+    names = rig.folder / "db" / "find" / "leeds" / "finance.db"
+    share = rig.vault.share(SHARE)
+    index = NameIndex(names, share.reader, lines_at_least=1)
+    index.step(share.fold.sequence)
+    index.close()
+    assert names.exists()
     shown = rig.desk.delete_share(ADMIN, SHARE)
     assert (shown.state, shown.reason, shown.drops_at) == ("deleted", "deleted by admin", "2026-11-23T07:00:00.000000Z")
     rig.clock.move(DAY - 1)
@@ -142,7 +145,6 @@ def test_a_deleted_share_goes_after_the_delay_and_not_before(rig: Rig) -> None:
     with pytest.raises(ShareNotFound):
         rig.vault.share(SHARE)
     assert rig.actions() == [("share.delete", "done")]
-    indexes.close()
     assert not fold_step(rig.vault)(SHARE) and not keep_step(rig.vault)(SHARE)
 
 
