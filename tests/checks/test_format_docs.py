@@ -1,18 +1,21 @@
 """The golden bytes in docs/formats are what the code writes and reads."""
 
+import hashlib
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
 from appliance import backup_format
 from appliance.recovery_key import RecoveryKey
-from branch import outbox_format
+from branch import known, outbox_format
 from core.digest import ZERO_DIGEST, Digest, digest_of
 from core.framing import read_records, record_parts
-from snapshots import name_block_format, pack_format
+from snapshots import control_format, name_block_format, pack_format
 from snapshots.control_format import SnapshotLabelled, decode_control, encode_control
 from staging import chunk_format, journal_format, recipe_format
 from staging.changes import Barrier, Chunk, Truncate, Write
@@ -20,9 +23,25 @@ from staging.chunk_format import ChunkKind, Form, PackedChunk
 from staging.frame_format import check_frame, unpack_frame
 from staging.protocol import Position
 from staging.recipe_format import Piece
+from tapeexport import cartridge_format
 
 FORMATS = Path(__file__).parents[2] / "docs" / "formats"
 SIXTEEN = bytes(range(16))
+TIME_NS = 1_795_330_800_000_000_000
+DAY_NS = 86_400 * 10**9
+CONTROLS: list[control_format.Control] = [
+    control_format.SnapshotTaken(1, 17, TIME_NS, "noon", "command", 1, 1),
+    control_format.SnapshotLabelled(2, 1, "lunch"),
+    control_format.HoldSet(3, 1, "audit", "anna", "asked for", TIME_NS + DAY_NS),
+    control_format.HoldReleased(4, 1, "audit"),
+    control_format.SnapshotDeleted(5, 1, TIME_NS, TIME_NS + DAY_NS, "no longer needed"),
+    control_format.SnapshotUndeleted(6, 1),
+    control_format.SnapshotDropped(7, 1),
+    control_format.PolicySet(8, b"{}", DAY_NS, TIME_NS + DAY_NS),
+    control_format.Sealed(9, 17, digest_of(b"hello"), True, TIME_NS),
+    control_format.ShareDeleted(10, TIME_NS, TIME_NS + DAY_NS, "moved"),
+    control_format.ShareUndeleted(11),
+]
 
 
 def golden(name: str, which: str = "") -> bytes:
@@ -68,7 +87,7 @@ def test_pack_head() -> None:
         pack_format.check_head(head, SIXTEEN, 8)
 
 
-def joined(parts: list[bytes | memoryview]) -> bytes:
+def joined(parts: Sequence[bytes | memoryview]) -> bytes:
     return b"".join(parts)
 
 
@@ -120,6 +139,32 @@ def test_outbox_records() -> None:
     (record,) = read_records(io.BytesIO(written), 0)
     read = outbox_format.decode_frame_record(record.payload)
     assert (read.noticed_ns, bytes(read.frame), bytes(read.steps)) == (5, frame, b"\x90")
+
+
+def test_controls() -> None:
+    assert joined([encode_control(control) for control in CONTROLS]) == golden("journal.md", "controls")
+    assert [decode_control(encode_control(control)) for control in CONTROLS] == CONTROLS
+    assert {type(control) for control in CONTROLS} == set(get_args(control_format.Control))
+
+
+def test_steps() -> None:
+    steps: list[known.Step] = [
+        known.PutRows([known.KnownRow(b"d", b"\xff", 1, 12, 1, 5000, 7, known.UNSETTLED, b"", b"")]),
+        known.MoveRow(b"", b"a", b"d", b"b"),
+        known.DropRow(b"", b"c"),
+        known.SetMirror(known.MIRROR_DONE),
+    ]
+    assert known.encode_steps(steps) == golden("outbox.md", "steps")
+    assert known.decode_steps(golden("outbox.md", "steps")) == steps
+
+
+def test_cartridge_label() -> None:
+    noon = cartridge_format.SnapshotLabel("leeds/finance", 3, 17, "2026-11-22T07:00:00Z", "noon")
+    label = cartridge_format.Label("SK0001L9-2026-11-22T070000Z", 1, "SK0001L9", (noon,), "2026-11-22T07:00:05Z")
+    header, records = (golden("cartridge.md", what) for what in ("label header", "label records"))
+    assert cartridge_format.encode_label(label) == header.ljust(512, b"\0") + records.ljust(512, b"\0")
+    whole = Path(__file__).parents[1] / "tapeexport" / "golden" / "SK0001L9.v1.tar"
+    assert hashlib.sha256(whole.read_bytes()).hexdigest() in (FORMATS / "cartridge.md").read_text()
 
 
 def test_backup_head_and_body() -> None:
