@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.durable import OS_FILES, FileLayer, NoSpace, remove_file, reserve_file
 
-SMALL_BALLAST_BYTES = 4 * 1024 * 1024  # opening every database and deleting a snapshot took 0.4 MB on a full disk
+SMALL_BALLAST_BYTES = 4 * 1024 * 1024  # room for the WAL files of a few small transactions and a journal record
 PLENTY_BYTES = 8 * 1024**3  # with so much free a disk is not near its end: there the small one will do
 _LEAST_LOW_BYTES = 2 * 1024 * 1024
 _PART_OF_DISK = 16  # a small disk is to hold data too

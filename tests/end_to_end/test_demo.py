@@ -34,7 +34,7 @@ def test_the_demo_is_made_then_continued_and_ended(tmp_path: Path) -> None:
     snapshots = run([str(BIN / "stagekeeper"), "snapshot", "list", "leeds/documents", *root]).json["snapshots"]
     assert [row["label"] for row in snapshots] == ["the first copy", "07:00", "12:00", "17:30", "another round"]
     schedules = run([str(BIN / "stagekeeper"), "schedule", "list", *root]).json["schedules"]
-    assert sorted(row["action"] for row in schedules) == ["backup", "export", "snapshot"]
+    assert sorted(row["action"] for row in schedules) == ["backup", "collect", "export", "scrub", "snapshot"]
 
 
 def test_a_demo_that_is_interrupted_in_its_making_leaves_nothing_behind_and_is_made_by_the_next_run(tmp_path: Path) -> None:
