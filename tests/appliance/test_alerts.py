@@ -50,7 +50,8 @@ def test_an_alert_lasts_until_the_hold_is_released(vault: Vault, database: Appli
     rights, audit = Rights(lambda account: []), AuditLog(tmp_path / "audit", bytes(16), vault.clock)
     worker = ShareWorker("keep", vault.names, keep_step(vault))
     ballast = Ballast([], 0, 0)
-    shares, health = ShareDesk(vault, worker, rights, audit, ballast), HealthDesk(vault, worker, worker, lambda: 0.0, ballast)
+    shares = ShareDesk(vault, worker, rights, audit, ballast)
+    health = HealthDesk(vault, worker, worker, lambda: 0.0, ballast, lambda: iter(()))
     keeping = KeepingDesk(vault, worker, rights, audit, Schedules(database, vault.clock))
 
     def told() -> tuple[str, str, float]:
