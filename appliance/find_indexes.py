@@ -35,6 +35,10 @@ class FindIndexes:
                 known = self._indexes[share.name] = (share, NameIndex(path, share.reader))
             return known[1]
 
+    def forget(self, share: OpenShare) -> None:
+        """Remove a share's index, which is made anew behind the fold: something in it must not exist any more."""
+        self.index(share).forget()
+
     def close(self) -> None:
         """Close all indexes; nobody may be asking."""
         with self._lock:

@@ -14,6 +14,7 @@ from appliance.share_worker import Step
 from appliance.vault import OpenShare, Vault
 from core.errors import NotFound
 from snapshots.control_format import SnapshotDropped
+from snapshots.purging import finish_purge
 
 KEEP_EVERY_SECONDS = 60.0
 
@@ -46,6 +47,7 @@ def keep_step(vault: Vault, removed: Callable[[str], None] = lambda name: None) 
         elif is_due(share, vault.clock.now_ns()) and vault.remove(name):
             removed(name)
             return False
+        finish_purge(share.journal, share.fold, share.reader, share.sealer)
         share.sealer.seal()
         drop_due(share, vault.clock.now_ns())
         policy = policy_of(share)

@@ -15,6 +15,7 @@ from appliance.intake_desk import IntakeDesk
 from appliance.journal_desk import JournalDesk
 from appliance.keeping_desk import KeepingDesk
 from appliance.maintenance_desk import MaintenanceDesk
+from appliance.path_purge import PathPurge
 from appliance.quotas import Quotas
 from appliance.removal_desk import RemovalDesk, RemovalParts
 from appliance.rights import Action
@@ -61,7 +62,8 @@ def make_parts(plumbing: Plumbing) -> Parts:
 
     rights, audit = plumbing.rights, plumbing.audit
     schedules = Schedules(plumbing.database, plumbing.clock)
-    removing = RemovalParts(vault, workers.keep, rights, audit, desk.share_status, branch_removal)
+    purge = PathPurge(plumbing.root.db / "inventory.db", plumbing.clock.now_ns, indexes.forget)
+    removing = RemovalParts(vault, workers.keep, rights, audit, desk.share_status, branch_removal, purge)
     return Parts(
         shares=desk,
         intake=IntakeDesk(vault, workers.fold, plumbing.branches, plumbing.enrolment, plumbing.ballast),

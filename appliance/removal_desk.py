@@ -7,19 +7,20 @@ share. Until then its branch is refused, reading goes on, and it can be undone.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from appliance.audit import AuditLog
 from appliance.branch_removal import BranchRemoval
 from appliance.branches_db import BranchRow
+from appliance.path_purge import PathPurge
 from appliance.removals import check_not_held, order_deletion
 from appliance.rights import Action, Rights
 from appliance.rows import branch_of
 from appliance.share_worker import ShareWorker
 from appliance.vault import Vault
 from core.errors import Refused, StagekeeperError
+from core.relpath import RelPath, show_path
 from snapshots.control_format import ShareUndeleted
-from web.operations import Actor, Branch, Share
+from web.operations import Actor, Branch, PurgeReport, Share
 
 Shown = Callable[[Actor, str], Share]
 
@@ -38,6 +39,7 @@ class RemovalParts:
     audit: AuditLog
     shown: Shown
     branches: BranchRemoval
+    paths: PathPurge
 
 
 class RemovalDesk:
@@ -82,16 +84,23 @@ class RemovalDesk:
             row = self._parts.branches.undelete(branch)
         return self._shown_branch(row)
 
+    def purge(self, actor: Actor, share: str, path: RelPath) -> PurgeReport:
+        """Purge a path from everything that is kept of a share, at once."""
+        with self._audited(actor, "purge", f"{share}/{show_path(path)}", action=Action.PURGE):
+            report = self._parts.paths.purge(self._parts.vault.share(share), path)
+        self._parts.keeper.notify(share)
+        return report
+
     def _shown_branch(self, row: BranchRow) -> Branch:
         return branch_of(row, len(self._parts.branches.shares_of(row.name)))
 
     @contextmanager
-    def _audited(self, actor: Actor, verb: str, what: str, details: dict[str, Any] | None = None) -> Iterator[None]:
+    def _audited(self, actor: Actor, verb: str, what: str, action: Action = Action.REMOVE) -> Iterator[None]:
         """Check the right, and note how the act ended."""
         try:
-            self._parts.rights.check(actor, Action.REMOVE)
+            self._parts.rights.check(actor, action)
             yield
         except StagekeeperError as error:
-            self._parts.audit.record(actor, verb, what, "refused", {**(details or {}), "error": error.type})
+            self._parts.audit.record(actor, verb, what, "refused", {"error": error.type})
             raise
-        self._parts.audit.record(actor, verb, what, "done", details)
+        self._parts.audit.record(actor, verb, what, "done")

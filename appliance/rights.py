@@ -26,6 +26,7 @@ class Action(Enum):
     KEEP = "label, hold, release or delete snapshots"
     PRUNE = "prune snapshots"
     REMOVE = "delete shares or branches"
+    PURGE = "purge paths"
     VERIFY = "verify what is stored"
     COLLECT = "free what nothing names any more"
     CHANGE_POLICY = "change policies"

@@ -26,6 +26,13 @@ class ChangeFold:
         self.mirrored = catalogue.number("mirrored")
         self.problem = ""
 
+    @property
+    def state(self) -> tuple[str, str]:
+        """Return (mirroring | good | resync, reason)."""
+        if self.tree.mirroring or not self.mirrored:
+            return "mirroring", "differences are being repaired" if self.mirrored else "the first copy is being laid"
+        return ("resync", self.problem) if self.problem else ("good", "")
+
     def apply(self, change: Change, paths: tuple[RelPath, ...], sequence: int, time_ns: int) -> None:
         """Apply one change, or record why it does not fit."""
         first = self.tree.ordinal

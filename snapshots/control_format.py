@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from core.errors import Damaged
+from core.relpath import MAX_PATH_BYTES
 from staging.changes import MAX_LABEL_CHARACTERS, DigestBytes
 
 MAX_HOLD_NAME = 64
@@ -123,6 +124,14 @@ class ShareUndeleted(Struct, frozen=True, array_like=True, tag=11, forbid_unknow
     number: int
 
 
+class PathPurged(Struct, frozen=True, array_like=True, tag=12, forbid_unknown_fields=True):
+    """What stood at this path or below it stands in no state up to this place any more, whatever keeps the states."""
+
+    number: int
+    path: Annotated[bytes, Meta(min_length=1, max_length=MAX_PATH_BYTES)]
+    purged_ns: int
+
+
 Control = (
     SnapshotTaken
     | SnapshotLabelled
@@ -135,6 +144,7 @@ Control = (
     | Sealed
     | ShareDeleted
     | ShareUndeleted
+    | PathPurged
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -81,6 +81,12 @@ class TreeFold:
         """Drop the cache of folders, when names may have changed under it."""
         self._folders = {ROOT: ROOT_NODE}
 
+    def forget_purged(self, files: int, logical_bytes: int) -> None:
+        """Count less, after live files were purged; where folders are may have changed too."""
+        self.files -= files
+        self.logical_bytes -= logical_bytes
+        self.forget_folders()
+
     def apply(self, change: SimpleChange, paths: tuple[RelPath, ...], sequence: int) -> None:
         """Apply one change; raise `DoesNotFit` with nothing done."""
         if isinstance(change, Create):

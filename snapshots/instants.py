@@ -65,7 +65,7 @@ class Instants:
         """Return the instants that can be read now."""
         if not self._fold.sequence:
             self._fold.fold()  # when the first change came is told by its frame
-        oldest = self._reader.ledger.oldest_start(self._journal.start.sequence)
+        oldest = self._reader.ledger.oldest_start(self._lowest())
         if oldest is None or not self._fold.sequence:
             return Window(1, 0, 0, 0, self._sequence_at)
         from_ns = self._reader.time_of(oldest)
@@ -118,12 +118,15 @@ class Instants:
         if below:
             self._fold.trim_journal(below)
 
+    def _lowest(self) -> int:
+        return max(self._journal.start.sequence, self._reader.ledger.purged())
+
     def close(self) -> None:
-        """Drop what is kept of this share."""
+        """Drop what is kept of this share; it may be used on."""
         self._replays.forget(self)
 
     def _start(self, sequence: int) -> tuple[int, Counters]:
-        start = self._reader.ledger.replay_start(self._journal.start.sequence, sequence)
+        start = self._reader.ledger.replay_start(self._lowest(), sequence)
         if start is None:
             raise NoSuchMoment(f"change {sequence} cannot be read any more", remedy="choose a later instant, or a snapshot")
         return start

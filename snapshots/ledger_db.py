@@ -16,6 +16,7 @@ from snapshots.control_format import (
     Control,
     HoldReleased,
     HoldSet,
+    PolicySet,
     Sealed,
     ShareDeleted,
     ShareUndeleted,
@@ -136,7 +137,7 @@ class LedgerWriter:
             execute("INSERT OR REPLACE INTO meta VALUES ('deletion', ?)", (told,))
         elif isinstance(record, ShareUndeleted):
             execute("DELETE FROM meta WHERE key='deletion'")
-        else:
+        elif isinstance(record, PolicySet):
             execute("INSERT OR REPLACE INTO meta VALUES ('policy', ?)", (record.document.decode(),))
             least = f"{record.least_delay_ns} {record.least_until_ns}"
             execute("INSERT OR REPLACE INTO meta VALUES ('least_delay', ?)", (least,))
@@ -271,6 +272,15 @@ class LedgerReader:
             return None
         deleted_ns, drop_after_ns, with_branch, reason = str(rows[0][0]).split(" ", 3)
         return Deletion(int(deleted_ns), int(drop_after_ns), with_branch == "1", reason)
+
+    def purged(self) -> int:
+        """Return the sequence before which no instant can be read, because something was purged there."""
+        rows = self._query("SELECT value FROM meta WHERE key='purged'", ())
+        return int(rows[0][0]) if rows else 0
+
+    def is_leased(self) -> bool:
+        """Tell whether a reader keeps a state."""
+        return bool(self._query("SELECT 1 FROM lease LIMIT 1", ()))
 
     def deferred(self) -> str | None:
         """Return the label of the scheduled snapshot that waits for the share to be good, None when none waits."""

@@ -68,6 +68,11 @@ class NameIndex:
             cover = after
         yield from self._unindexed(wanted, 0, cover)
 
+    def forget(self) -> None:
+        """Remove what is indexed; the next steps make it anew."""
+        with self._lock:
+            self._begin_anew()
+
     def close(self) -> None:
         """Close the files; nobody may be asking."""
         with self._lock:

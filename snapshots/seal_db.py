@@ -46,7 +46,7 @@ _SMALL = (
     " FROM snapshot WHERE ?1 > ?2 ORDER BY id",
     "SELECT 'h', snapshot, name, owner, reason, expires_ns FROM hold WHERE ?1 > ?2 ORDER BY snapshot, name",
     "SELECT 'a', sequence, taken_ns FROM anchor WHERE sequence <= ?1 AND ?1 > ?2 ORDER BY sequence",
-    "SELECT 'y', key, value FROM meta WHERE key IN ('policy', 'least_delay', 'deletion', 'burst_window') AND ?1 > ?2",
+    "SELECT 'y', key, value FROM meta WHERE key IN ('policy', 'least_delay', 'deletion', 'purged', 'burst_window') AND ?1 > ?2",
 )
 
 

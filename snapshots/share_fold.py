@@ -15,17 +15,19 @@ from typing import TypeVar
 
 from core.database import transaction
 from core.errors import Damaged, NotFound
+from core.relpath import RelPath
 from snapshots.anchors import AnchorLimits, SinceAnchor
 from snapshots.burst_watch import BurstWatch
 from snapshots.catalogue_db import CatalogueWriter
 from snapshots.change_fold import ChangeFold
 from snapshots.chunk_store import ChunkStore
 from snapshots.content_edit import edit_content
-from snapshots.control_format import Control, ControlDamaged, SnapshotTaken, decode_control, encode_control
+from snapshots.control_format import Control, ControlDamaged, PathPurged, SnapshotTaken, decode_control, encode_control
 from snapshots.edits import Edits
 from snapshots.fold import TreeFold
 from snapshots.fold_batch import CHANGES_A_TRANSACTION, bounded
 from snapshots.ledger_db import Counters, LedgerWriter, SnapshotRow
+from snapshots.purge import Purged, purge_path
 from snapshots.put_batch import PutBatch
 from snapshots.sweep_db import sweep_rows
 from staging.changes import Barrier, Consistency, ContentRef
@@ -60,6 +62,7 @@ class ShareFold:
         self._changes: ChangeFold
         self._tree: TreeFold
         self._cursor: Cursor
+        self.purged = Purged()  # by the last purge
         self._catalogue = CatalogueWriter(path)
         self._ledger = LedgerWriter(self._catalogue.connection)
         self._load()
@@ -92,10 +95,8 @@ class ShareFold:
             return self._at - before
 
     def fold_all(self) -> None:
-        """Fold until nothing durable is left."""
-        with self._lock:
-            while self._at < self._journal.durable.sequence:
-                self.fold()
+        """Fold everything that is durable."""
+        self.fold_to(self._journal.durable.sequence)
 
     def fold_to(self, sequence: int) -> None:
         """Fold until a durable change is folded."""
@@ -133,6 +134,7 @@ class ShareFold:
             try:
                 with transaction(self._catalogue.connection):
                     self._control(made[0])
+                self._publish()
             except BaseException:
                 self._load()  # it stands in the journal: it holds
                 raise
@@ -206,25 +208,16 @@ class ShareFold:
 
     def _publish(self) -> None:
         """Show what is committed: readers trust `sequence`, so it must never run ahead of the catalogue's file."""
-        self._state = self._current_state()
+        self._state = self._changes.state
         self._totals = (self._tree.files, self._tree.logical_bytes)
         self.sequence = self._at
-
-    def _current_state(self) -> tuple[str, str]:
-        mirrored, problem = self._changes.mirrored, self._changes.problem
-        if self._tree.mirroring or not mirrored:
-            return "mirroring", "differences are being repaired" if mirrored else "the first copy is being laid"
-        if problem:
-            return "resync", problem
-        return "good", ""
 
     def retire(self) -> bool:
         """Close the catalogue for good, unless a reader leases a state of it; return whether it is closed."""
         with self._lock:
-            if self._leased:
-                return False
-            self._catalogue.close()
-            return True
+            if not self._leased:
+                self._catalogue.close()
+            return not self._leased
 
     def close(self) -> None:
         """Close the catalogue."""
@@ -350,11 +343,20 @@ class ShareFold:
             return
         if isinstance(record, SnapshotTaken):
             self._insert_snapshot(record)
+        elif isinstance(record, PathPurged):
+            self._purge(record)
         else:
             self._ledger.apply(record)
         if record.number:
             self._catalogue.set(last_control=record.number)
             self._last_control = max(self._last_control, record.number)
+
+    def _purge(self, record: PathPurged) -> None:
+        self._flush_edits()
+        self.purged = purge_path(self._catalogue.connection, RelPath(record.path), self._at)
+        self._tree.forget_purged(self.purged.files, self.purged.logical_bytes)
+        self._anchor(record.purged_ns)
+        self._keep()
 
     def _insert_snapshot(self, record: SnapshotTaken) -> None:
         if self._ledger.apply(record):
@@ -370,7 +372,7 @@ class ShareFold:
             self._catalogue.fence = max(self._catalogue.fence, passed)
             tree, changes = self._tree, self._changes
             counted = (tree.next_node, tree.files, tree.logical_bytes, tree.mirroring, changes.mirrored, changes.problem)
-            self._ledger.pass_fence(passed, Counters(*counted), self._current_state()[0] == "good")
+            self._ledger.pass_fence(passed, Counters(*counted), changes.state[0] == "good")
 
     def _flush_edits(self) -> None:
         """Apply collected writes: chunks into the store first, then the new contents into the catalogue."""

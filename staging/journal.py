@@ -178,6 +178,14 @@ class Journal:
         """Return what the segments cover, oldest first."""
         return span_segments(list_segments(self._directory, self._share_id), self.durable.sequence)
 
+    def begin_segment(self) -> None:
+        """Begin a new segment unless nothing stands in this one behind its start: what is older can be trimmed then."""
+        with self._lock:
+            while self._syncing:
+                self._lock.wait()
+            if self.position != self._segment_start:
+                self._roll()
+
     def trim(self, below: int) -> int:
         """Remove segments whose changes all have numbers up to `below`; return how many went.
 

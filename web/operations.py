@@ -13,6 +13,8 @@ from msgspec import Struct
 from core.relpath import RelPath
 from web.backup_answers import Backup, NewRecoveryKey
 from web.differences import DifferencePage
+from web.figures import BranchSpace as BranchSpace
+from web.figures import Stats as Stats
 from web.found import FoundPage
 from web.machine_operations import Health as Health
 from web.machine_operations import Intake as Intake
@@ -127,28 +129,6 @@ class RestoreReport(Struct, frozen=True):
     not_applied: list[NotApplied]
 
 
-class BranchSpace(Struct, frozen=True):
-    """What a branch takes on the disk (packs that it put, journals), and the size of its live files."""
-
-    branch: str
-    stored_bytes: int
-    logical_bytes: int
-    quota_bytes: int | None
-
-
-class Stats(Struct, frozen=True):
-    logical_bytes: int
-    stored_bytes: int
-    journal_bytes: int
-    total_bytes: int
-    free_bytes: int
-    chunks: int
-    packs: int
-    ballast_bytes: int = 0  # of the total: what is given up when a disk is full
-    full_at: str | None = None  # when nothing is free any more if it goes on like this; None: not in sight
-    branches: list[BranchSpace] = []
-
-
 class Place(Struct, frozen=True, forbid_unknown_fields=True):
     """A directory as a process sees it; mounts and namespaces may give another process another one under this path."""
 
@@ -237,8 +217,22 @@ class Keeping(Protocol):
     def prune(self, actor: Actor, share: str | None, dry_run: bool) -> list[PruneDecision]: ...
 
 
+class PurgeReport(Struct, frozen=True):
+    """What a purge removed, and where copies are that it cannot reach."""
+
+    share: str
+    path: str
+    names: int
+    versions: int
+    was_live: bool  # it comes back with the next look of the agent if it still stands on the branch
+    snapshots: list[int]  # that showed it
+    cartridges: list[str]  # barcodes of the media sets that hold one of these snapshots
+    cartridges_to_check: list[str]  # of sets with snapshots of the share that are gone here
+    freed_after: str  # from then on collect may have freed the bytes
+
+
 class Removal(Protocol):
-    """What goes, after a delay in which it can be taken back. For administrators; every act is audited."""
+    """What goes, after a delay in which it can be taken back; and what is purged at once. For administrators; all is audited."""
 
     def delete_share(self, actor: Actor, share: str) -> Share: ...
 
@@ -247,6 +241,8 @@ class Removal(Protocol):
     def delete_branch(self, actor: Actor, branch: str) -> Branch: ...
 
     def undelete_branch(self, actor: Actor, branch: str) -> Branch: ...
+
+    def purge(self, actor: Actor, share: str, path: RelPath) -> PurgeReport: ...
 
 
 class Sealing(Protocol):

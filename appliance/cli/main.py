@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import click
 
-import appliance.cli.removal  # noqa: F401  (it adds commands to `share` and `branch`)
 from appliance.cli.audit import audit
 from appliance.cli.backup import backup, recovery_key
 from appliance.cli.branch import branch
@@ -31,6 +30,7 @@ from appliance.cli.journal import journal
 from appliance.cli.keeping import prune
 from appliance.cli.late import open_locally
 from appliance.cli.maintenance import collect, scrub
+from appliance.cli.removal import purge
 from appliance.cli.schedule import schedule
 from appliance.cli.seals import rebuild, verify_seal
 from appliance.cli.service import PROGRAM, completion, init, serve
@@ -50,7 +50,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 COMMANDS = (
     init, serve, demo, branch, user, share, snapshot, ls, cat, versions, find, restore, export, schedule, audit, stats,
-    prune, rebuild, verify_seal, journal, backup, recovery_key, collect, scrub,
+    prune, rebuild, verify_seal, journal, backup, recovery_key, collect, scrub, purge,
 )  # fmt: skip
 for command in COMMANDS:
     stagekeeper.add_command(command)

@@ -4,6 +4,7 @@ import base64
 import itertools
 import random
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from appliance.ballast import Ballast
 from appliance.branch_removal import BranchNotDeleted, BranchRemoval
 from appliance.branches import Branches, BranchExists, BranchNotFound, BranchRevoked, CodeRefused, TokenRefused
 from appliance.enrolment import EnrolmentDesk
+from appliance.find_indexes import FindIndexes
 from appliance.folding import fold_step, keep_step
 from appliance.intake_desk import IntakeDesk
+from appliance.path_purge import PathPurge, PurgeBusy, PurgeHeld, RootPurged
 from appliance.removal_desk import NotDeleted, RemovalDesk, RemovalParts
 from appliance.removals import ShareHeld, ShareIsDeleted
 from appliance.rights import Rights
@@ -27,15 +30,21 @@ from appliance.vault import ShareNotFound, Vault
 from core.database import DatabaseClosed
 from core.errors import StagekeeperError
 from core.relpath import parse_path
+from snapshots.collect import Collector
 from snapshots.control_format import HoldSet, PolicySet
+from snapshots.mark import JournalPart, Roots
 from snapshots.name_index import NameIndex
 from snapshots.seal_verify import verify_seals
-from staging.changes import Attributes, Change, Create, Kind, Mirror
+from staging.changes import Attributes, Change, Chunk, Content, Create, Kind, Mirror
+from staging.chunk_format import ChunkKind, item_parts, pack_chunk
 from staging.frame_format import seal_frame
 from staging.protocol import Open
+from tapeexport.cartridge_format import SnapshotLabel
+from tapeexport.inventory_db import InventoryDb
 from tests.appliance.program import Program, fill
 from tests.appliance.settable_clock import SettableClock
 from tests.faulty_files import FaultyFiles, Killed
+from tests.snapshots.collect_rig import place
 from web.errors import AccessDenied
 from web.operations import Actor
 
@@ -73,7 +82,9 @@ class Rig:
         self.branches = Branches(self.database, self.clock, random.Random(7).randbytes, "ab" * 32)
         self.branch_removal = BranchRemoval(self.vault, self.branches)
         shown = self.shares.share_status
-        self.desk = RemovalDesk(RemovalParts(self.vault, keeper, rights, self.audit, shown, self.branch_removal))
+        inventory = self.folder / "db" / "inventory.db"
+        paths = PathPurge(inventory, self.clock.now_ns, FindIndexes(self.vault).forget)
+        self.desk = RemovalDesk(RemovalParts(self.vault, keeper, rights, self.audit, shown, self.branch_removal, paths))
 
     def close(self) -> None:
         self.vault.close()
@@ -393,6 +404,74 @@ def test_a_deletion_of_a_branch_that_a_crash_cut_off_goes_on(rig: Rig) -> None:
     assert rig.vault.share(SHARE).reader.ledger.deletion() == deletion
 
 
+def test_a_purge_tells_what_went_and_where_copies_are(rig: Rig) -> None:
+    rig.send()
+    labels = tuple(SnapshotLabel(SHARE, number, 1, "2026-11-22T07:00:00Z", "") for number in (1, 99))
+    with closing(InventoryDb(rig.folder / "db" / "inventory.db")) as inventory:
+        barcodes = [inventory.begin_set((label,), 5, None).barcode for label in labels]
+    report = rig.desk.purge(ADMIN, SHARE, parse_path(b"a"))
+    assert (report.names, report.versions, report.was_live, report.snapshots) == (1, 1, True, [1])
+    assert ([*report.cartridges, *report.cartridges_to_check], report.path) == (barcodes, "a")
+    assert report.freed_after == "2026-11-27T07:00:00.000000Z"
+    entries, _ = rig.shares.list_folder(ADMIN, SHARE, "latest", parse_path(b""), b"", 10)
+    assert [entry.name for entry in entries] == ["b"]
+    rig.keep()
+    assert [seal.full for seal in rig.vault.share(SHARE).reader.ledger.seals()] == [True]
+    assert rig.actions() == [("purge", "done")]
+
+
+def test_what_may_not_be_purged_is_refused_by_name_with_nothing_done(rig: Rig) -> None:
+    rig.send()
+    fold = rig.vault.share(SHARE).fold
+    fold.order(lambda number, _: HoldSet(number, 1, "court", "oscar", "", 0))
+    with pytest.raises(PurgeHeld, match=r"court \(oscar\) on snapshot 1"):
+        rig.desk.purge(ADMIN, SHARE, parse_path(b"a"))
+    with pytest.raises(RootPurged):
+        rig.desk.purge(ADMIN, SHARE, parse_path(b""))
+    with pytest.raises(AccessDenied):
+        rig.desk.purge(OPERATOR, SHARE, parse_path(b"b"))
+    with fold.lease(), pytest.raises(PurgeBusy):
+        rig.desk.purge(ADMIN, SHARE, parse_path(b"nothing"))
+    assert rig.actions() == [("purge", "refused")] * 4
+    assert rig.vault.share(SHARE).reader.ledger.purged() == 0
+
+
+def test_collect_frees_what_was_purged(rig: Rig) -> None:
+    rig.send()
+    opened = rig.vault.share(SHARE)
+    session = opened.receiver.open(Open(opened.receiver.share_id, 1)).session
+    secret = b"a secret that must not exist any more"
+    chunk = pack_chunk(ChunkKind.DATA, secret)
+    opened.receiver.chunks(b"".join(item_parts(chunk)))
+
+    def send(*changes: Change) -> None:
+        position = opened.journal.position
+        sealed = seal_frame(opened.receiver.share_id, 1, position.sequence + 1, position.hash, [b"a"], list(changes))
+        opened.receiver.frames(session, sealed)
+
+    send(Content(0, Chunk(chunk.digest, len(secret)), PLAIN))
+    opened.fold.fold_all()
+    opened.fold.take_snapshot("", "command", rig.clock.now_ns())
+    rig.desk.purge(ADMIN, SHARE, parse_path(b"a"))
+    rig.keep()
+    send(Create(0, Kind.FILE, PLAIN))
+    for _ in range(5):
+        opened.fold.fold_all()
+        opened.fold.take_snapshot("", "command", rig.clock.now_ns())
+        rig.keep()
+        rig.clock.move(100 * 3600)
+        roots = Roots(
+            [[JournalPart(str(path), size) for path, size in opened.journal.extents()]],
+            [str(rig.folder / "db" / "shares" / "leeds" / "finance.db")],
+        )
+        Collector(rig.vault.store, place(rig.folder)).run(lambda roots=roots: roots, lambda: False, lambda what, done: None)  # type: ignore[misc]
+    packs = b"".join(path.read_bytes() for path in (rig.folder / "packs").rglob("*") if path.is_file())
+    assert secret not in packs
+    assert secret not in b"".join(path.read_bytes() for path in (rig.folder / "journal").rglob("*.skj"))
+    rig.vault.store.truncate_logs()
+    assert bytes(chunk.digest) not in b"".join(path.read_bytes() for path in (rig.folder / "db" / "shares").rglob("*.db"))
+
+
 def test_the_commands(root: Root) -> None:
     store = Program(root.path)
     fill(root.path, {b"a": b"one"})
@@ -405,6 +484,10 @@ def test_the_commands(root: Root) -> None:
     assert store.json("share", "undelete", SHARE)["state"] != "deleted"
     assert store.run("share", "undelete", SHARE).returncode == 4
     assert store.run("share", "delete", "leeds/none").returncode == 3
+    assert store.run("purge", SHARE, "a").returncode == 2, "nobody can be asked"
+    purged = store.json("purge", SHARE, "a", "--yes")
+    assert (purged["path"], purged["was_live"], purged["names"]) == ("a", True, 1)
+    assert store.run("cat", SHARE, "a").returncode == 3
     store.json("branch", "add", "leeds")
     assert store.json("branch", "delete", "leeds")["state"] == "deleted"
     assert store.json("share", "status", SHARE)["state"] == "deleted"

@@ -41,6 +41,7 @@ CONTROLS: list[control_format.Control] = [
     control_format.Sealed(9, 17, digest_of(b"hello"), True, TIME_NS),
     control_format.ShareDeleted(10, TIME_NS, TIME_NS + DAY_NS, "moved"),
     control_format.ShareUndeleted(11),
+    control_format.PathPurged(12, b"d", TIME_NS),
 ]
 
 

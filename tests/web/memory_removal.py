@@ -1,6 +1,7 @@
 """`web.operations.Removal` in memory: remembers what was asked."""
 
-from web.operations import Actor, Branch, Share
+from core.relpath import RelPath
+from web.operations import Actor, Branch, PurgeReport, Share
 
 SHOWN = Share("leeds/office", "deleted", "deleted by admin", 7, 7, 0.0, 3, 30, None, "2026-11-23T07:00:00Z")
 
@@ -26,3 +27,7 @@ class MemoryRemoval:
     def undelete_branch(self, actor: Actor, branch: str) -> Branch:
         self.asked.append(("undelete_branch", actor.account, branch))
         return Branch(branch, "enrolled", None, None, 1)
+
+    def purge(self, actor: Actor, share: str, path: RelPath) -> PurgeReport:
+        self.asked.append(("purge", actor.account, share, path))
+        return PurgeReport(share, "p", 1, 2, True, [3], ["SK0001L9"], [], "2026-11-27T07:00:00Z")

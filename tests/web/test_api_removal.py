@@ -26,3 +26,15 @@ def test_acts_on_branches_come_through(program: FlaskClient, appliance: MemoryOp
     assert program.post("/api/v1/branches/leeds/delete").get_json()["drops_at"] == "2026-11-23T07:00:00Z"
     assert program.post("/api/v1/branches/leeds/undelete").get_json()["state"] == "enrolled"
     assert appliance.removal.asked == [("delete_branch", "admin", "leeds"), ("undelete_branch", "admin", "leeds")]
+
+
+def test_a_purge_comes_through_with_any_path(program: FlaskClient, appliance: MemoryOperations) -> None:
+    address = "/api/v1/shares/leeds/office/purge"
+    assert program.post(address, json={"path": "a/b"}).get_json()["cartridges"] == ["SK0001L9"]
+    assert program.post(address, json={"path_base64": "_w"}).status_code == 200
+    assert program.post(address, json={"path": "a", "path_base64": "_w"}).status_code == 400
+    assert program.post(address, json={"path": "a/../b"}).status_code == 400
+    assert appliance.removal.asked == [
+        ("purge", "admin", "leeds/office", b"a/b"),
+        ("purge", "admin", "leeds/office", b"\xff"),
+    ]

@@ -1,0 +1,60 @@
+"""Ordering a purge, and making its trace go: no seal, no journal segment and no instant may tell of what was purged.
+
+A purge is ordered only when everything before its place is folded, so that it means the same to whoever folds the journal
+again. Then a new segment begins, so that the old ones can be trimmed; then a full seal, which holds nothing of it, takes the
+place of all seals before. A crash in between leaves the rest to `finish_purge`, which may be called at any time.
+"""
+
+from core.errors import TryLater
+from core.relpath import RelPath
+from snapshots.control_format import PathPurged
+from snapshots.purge import Purged
+from snapshots.sealing import Sealer
+from snapshots.share_fold import ShareFold
+from snapshots.view_db import CatalogueReader
+from staging.journal import Journal
+from staging.protocol import Position
+
+_ATTEMPTS = 1000  # each waits for what came meanwhile to be folded
+
+
+class ShareBusy(TryLater):
+    """So many changes come that the fold does not catch up for a moment."""
+
+
+def order_purge(fold: ShareFold, path: RelPath, now_ns: int) -> Purged:
+    """Journal that a path is purged, and purge it; durable on return. Raises `ShareBusy`."""
+
+    def make(number: int, position: Position) -> PathPurged:
+        if position.sequence != fold.sequence:
+            raise ShareBusy("changes come faster than they are folded", remedy="try again in a moment")
+        return PathPurged(number, path, now_ns)
+
+    for attempt in range(_ATTEMPTS):
+        fold.fold_all()
+        try:
+            fold.order(make)
+            return fold.purged
+        except ShareBusy:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def finish_purge(journal: Journal, fold: ShareFold, reader: CatalogueReader, sealer: Sealer) -> bool:
+    """Seal anew, and trim the journal, after a purge; return True when nothing is left to do.
+
+    The segment that holds the last change stays until another change has come: its frame may be sent again.
+    """
+    purged = reader.ledger.purged()
+    if purged <= journal.start.sequence:
+        return True
+    newest = reader.ledger.newest_seal()
+    if newest is None:
+        journal.begin_segment()
+        if sealer.seal() is None:
+            return False
+    elif newest.sequence <= purged:  # this seal's own record may stand in a segment that would go
+        return False
+    fold.trim_journal(purged)
+    return journal.start.sequence >= purged
