@@ -89,9 +89,17 @@ class PacedReader(StreamReader):
         if size is None or size <= self._buffer_bytes:
             return bytes(super().read(size))  # type: ignore[no-untyped-call]
         piece = bytearray(size)
-        received = self.readinto(piece)
+        view = memoryview(piece)
+        received = 0
+        while received < size:
+            # Not `readinto`: in the pure Python reader it fails when more is buffered than is still wanted (a TLS record
+            # that reaches beyond the piece).
+            count = self.readinto1(view[received:])
+            if not count:
+                break
+            received += count
         self.bytes_read += received
-        return bytes(piece) if received == size else bytes(memoryview(piece)[:received])
+        return bytes(view[:received])
 
     def has_data(self) -> bool:
         """Tell whether bytes are here already, also such that TLS holds: no selector reports those."""

@@ -11,6 +11,7 @@ from random import Random
 
 from branch.certificate import pinned_context
 from branch.leftovers import remove_leftovers
+from branch.limits import WallTime
 from branch.line import Line, parse_address
 from branch.settings import Settings, StateDirectory
 from branch.share_line import LinePool
@@ -69,8 +70,9 @@ class Agent:
     """Runs in the calling thread until `stop` is set, or until a single look is durable."""
 
     def __init__(
-        self, state: StateDirectory, settings: Settings, clock: Clock, files: FileLayer, new_random: Callable[[], Random]
-    ) -> None:
+        self, state: StateDirectory, settings: Settings, clock: Clock, wall_time: WallTime, files: FileLayer,
+        new_random: Callable[[], Random],
+    ) -> None:  # fmt: skip
         """Read the enrolment and take the lock; nothing is sent yet."""
         claim_state(state, files)
         self._db = StateDb(state.database)
@@ -81,7 +83,7 @@ class Agent:
         self._status = StatusWriter(state.status, files)
         self._threads = ThreadPoolExecutor(settings.upload_threads, thread_name_prefix="upload")
         self._pool = _pool(enrolment, settings)
-        self._around = Surroundings(state, settings, clock, files, self._pool, self._threads, new_random)
+        self._around = Surroundings(state, settings, clock, wall_time, files, self._pool, self._threads, new_random)
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -101,7 +103,7 @@ class Agent:
             for record in self._db.shares():
                 self._begin(record, is_once=True)
             self._await_durable(timeout_seconds)
-            return [status_of(worker, self._clock.now_ns()) for worker in self._workers.values()]
+            return [status_of(worker, self._clock.now_ns(), self._around.wall_time) for worker in self._workers.values()]
         finally:
             self._end()
 
@@ -143,6 +145,8 @@ class Agent:
         for record in records.values():
             if record.share_id not in self._workers:
                 self._begin(record, is_once=False)
+            else:
+                self._workers[record.share_id].take_limits(record)  # at work already: nothing is begun anew for them
         remove_leftovers(self._state, self._db, self._files)
 
     def _begin(self, record: ShareRecord, is_once: bool) -> None:

@@ -20,18 +20,20 @@ from branch.enrolment import AlreadyEnrolled, enroll
 from branch.excludes import Excludes
 from branch.folders import OpenFolders
 from branch.leftovers import remove_leftovers
+from branch.limit_rule import LimitUnreadable, parse_limit
 from branch.look import OTHER_FILE_SYSTEM
 from branch.root import mark_of
 from branch.settings import STATE_VARIABLE, StateDirectory, read_settings, state_directory
 from branch.state_db import StateDb
 from branch.state_folder import claim_state
-from branch.status import ShareStatus, read_status
+from branch.status import LimitStatus, ShareStatus, read_status
 from branch.survey import survey
-from core.clock import SystemClock
+from core.clock import NANOSECONDS, SystemClock, parse_time
 from core.durable import OS_FILES
 from core.errors import NotFound, Refused, StagekeeperError
 from core.relpath import show_path
 from core.signals import at_ending_signal
+from core.zones import machine_time
 
 _SHARE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -101,15 +103,20 @@ def enroll_command(given: _Given, url: str, code: str) -> int:
 @click.option("--as", "share", required=True, metavar="SHARE", help="The share's name on the appliance.")
 @click.option("--capture", type=click.Choice(["watch", "filter"]), default="watch", help="Only watch is offered yet.")
 @click.option("--mode", type=click.Choice(["async", "sync"]), default="async", help="Only async is offered yet.")
+@click.option("--limit", "limits", multiple=True, metavar="RULE",
+              help="Send no faster: 2Mbit, 250KB@08:00-18:00, 2Mbit@Mon-Fri 08:00-18:00, pause@Sat,Sun, off@22:00-06:00. Of"
+              " several rules the one that covers the least of a week holds; local time. Without --limit: no limit.")  # fmt: skip
 @click.option("--exclude", "patterns", multiple=True, metavar="PATTERN", help="Leave out; like *.tmp, var/cache/* or build/.")
 @click.option("--dry-run", is_flag=True, help="Only count what would be protected.")
 @_common
 def protect(
-    given: _Given, path: bytes, share: str, capture: str, mode: str, patterns: Sequence[str], dry_run: bool
+    given: _Given, path: bytes, share: str, capture: str, mode: str, limits: Sequence[str], patterns: Sequence[str],
+    dry_run: bool,
 ) -> int:  # fmt: skip
-    """Protect the folder PATH as SHARE; a protected one takes new patterns and is taken as it stands now."""
+    """Protect the folder PATH as SHARE; a protected one takes new patterns and limits and is taken as it stands now."""
     if not _SHARE_NAME.fullmatch(share):
         raise click.BadParameter(f"{share!r} is no name of a share: letters, digits, dot, dash, underscore", param_hint="--as")
+    _check_limits(limits)
     if capture != "watch" or mode != "async":
         raise NotOffered(f"{capture} {mode} is not offered in this release", remedy="use --capture watch --mode async")
     root = os.path.realpath(path)
@@ -124,8 +131,11 @@ def protect(
         folders.close()
     if dry_run:
         return _dry_run(given, share, root, Excludes(excludes))
-    given.database().protect(share, root, secrets.token_bytes(16), excludes, mark)
-    document = {"share": share, "path": show_path(root), "capture": capture, "mode": mode, "excludes": list(patterns)}
+    given.database().protect(share, root, secrets.token_bytes(16), excludes, limits, mark)
+    document = {
+        "share": share, "path": show_path(root), "capture": capture, "mode": mode, "excludes": list(patterns),
+        "limits": list(limits),
+    }  # fmt: skip
     _answer(given, document, f"{show_path(root)} is protected as {share} while `stagekeeper-agent run` runs")
     return DONE
 
@@ -157,7 +167,7 @@ def run(given: _Given, once: bool, timeout_seconds: float) -> int:
     """Watch the protected folders and send every change (or, with --once, what has changed until now)."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     settings = read_settings(given.directory)
-    running = Agent(given.directory, settings, SystemClock(), OS_FILES, lambda: Random(secrets.randbits(64)))
+    running = Agent(given.directory, settings, SystemClock(), machine_time, OS_FILES, lambda: Random(secrets.randbits(64)))
     with at_ending_signal(running.stopping.set):
         if not once:
             running.run()
@@ -177,7 +187,8 @@ def status_command(given: _Given) -> int:
     """Tell how each share is doing; works beside a running agent."""
     directory = given.directory
     now_ns = SystemClock().now_ns()
-    _answer_statuses(given, [read_status(directory.status, record, now_ns) for record in given.database().shares()])
+    shares = given.database().shares()
+    _answer_statuses(given, [read_status(directory.status, record, now_ns, machine_time) for record in shares])
     return DONE
 
 
@@ -206,6 +217,21 @@ def execute(arguments: Sequence[str]) -> int:
         return OUR_FAULT
 
 
+def _check_limits(texts: Sequence[str]) -> None:
+    for text in texts:
+        try:
+            parse_limit(text)
+        except LimitUnreadable as error:
+            raise click.BadParameter(f"{error.message}; {error.remedy}", param_hint="--limit") from error
+
+
+def _limit_words(limit: LimitStatus) -> str:
+    """Return what holds now and until when, in local time."""
+    rate = f"{limit.bytes_per_second} bytes/s" if limit.bytes_per_second else "held back"
+    words = "without limit" if limit.bytes_per_second is None else rate
+    return f"{words} until {machine_time(parse_time(limit.until) // NANOSECONDS):%Y-%m-%d %H:%M}" if limit.until else words
+
+
 def _dry_run(given: _Given, share: str, root: bytes, excludes: Excludes) -> int:
     counted = survey(root, excludes)
     document = {
@@ -231,6 +257,9 @@ def _answer_statuses(given: _Given, statuses: list[ShareStatus]) -> None:
         f"{s.share}: {s.state}{f' ({s.reason})' if s.reason else ''}, durable up to {s.durable_sequence},"
         f" {s.outbox_bytes} bytes waiting, {s.lag_seconds} s behind"
         for s in statuses
+    ]
+    lines += [
+        f"  {s.share} is limited by {', '.join(s.limit.rules)}: now {_limit_words(s.limit)}" for s in statuses if s.limit.rules
     ]
     lines += [f"  not protected: {entry.path}: {entry.reason}" for s in statuses for entry in s.not_protected]
     _answer(given, document, "\n".join(lines))

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from branch.certificate import CertificateMismatch, fingerprint_of, mismatch
+from branch.pacer import HeldBack, Pacer
 from core.errors import Refused, TryLater
 
 _MAX_ANSWER_BYTES = 16 * 1024 * 1024  # the longest answer, `missing`, is far below
@@ -92,11 +93,19 @@ class Line:
         assert isinstance(connection.sock, ssl.SSLSocket)
         return connection.sock.getpeercert(binary_form=True) or b""
 
-    def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> bytes:
-        """Send one request and return the body of its answer; `wire_bytes` grows by all that went over the wire."""
+    def request(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None, pacer: Pacer | None = None
+    ) -> bytes:  # fmt: skip
+        """Send one request and return the body of its answer; `wire_bytes` grows by all that went over the wire.
+
+        With a `pacer` the body is sent as that lets it pass, or given up with its `HeldBack`.
+        """
         is_new = self._connection is None
         try:
-            return self._request(method, path, body, headers or {})
+            return self._request(method, path, body, headers or {}, pacer)
+        except HeldBack:  # perhaps in the middle of a body: nothing else can be said on this connection
+            self.close()
+            raise
         except _CLOSED as error:
             self.close()
             if is_new:
@@ -105,7 +114,10 @@ class Line:
             self.close()
             raise self._unreachable(error) from error
         try:
-            return self._request(method, path, body, headers or {})
+            return self._request(method, path, body, headers or {}, pacer)
+        except HeldBack:
+            self.close()
+            raise
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise self._unreachable(error) from error
@@ -124,9 +136,11 @@ class Line:
             self._connection.close()
             self._connection = None
 
-    def _request(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> bytes:
-        connection = self._connection or self._connect()
-        connection.request(method, path, body=body or None, headers={"Content-Length": str(len(body)), **headers})
+    def _request(self, method: str, path: str, body: bytes, headers: dict[str, str], pacer: Pacer | None) -> bytes:
+        with pacer.turn() if pacer is not None else contextlib.nullcontext():  # before connecting: a new one may not idle
+            connection = self._connection or self._connect()
+            pieces = pacer.pieces(body) if pacer is not None and body else body or None
+            connection.request(method, path, body=pieces, headers={"Content-Length": str(len(body)), **headers})
         response = connection.getresponse()
         answer = response.read(_MAX_ANSWER_BYTES + 1)
         if len(answer) > _MAX_ANSWER_BYTES or response.length:

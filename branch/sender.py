@@ -1,8 +1,9 @@
 """Bringing the outbox to the appliance, in order, over one session at a time.
 
 All decisions about a session are `staging.protocol.SourceSession`'s. A line that is down is tried again with growing
-pauses; fenced and forked end the sending until the agent is started anew; contents that cannot be sent any more make a
-new epoch necessary (`needs_epoch`), which the looking thread begins.
+pauses; while the share's limit holds everything back nothing is asked at all; fenced and forked end the sending until the
+agent is started anew; contents that cannot be sent any more make a new epoch necessary (`needs_epoch`), which the looking
+thread begins.
 """
 
 import threading
@@ -14,6 +15,7 @@ from branch.line import ApplianceBusy, ApplianceRefused
 from branch.outbox import Outbox
 from branch.outbox_format import decode_frame_record
 from branch.outbox_scan import Entry
+from branch.pacer import HeldBack
 from branch.share_line import LinePool, ShareLine
 from branch.share_state import ShareState
 from branch.uploader import Uploader
@@ -26,6 +28,7 @@ _ENDED = (SourceState.FENCED, SourceState.FORKED)
 _LASTING = frozenset(
     {"branch_revoked", "token_refused", "share_mismatch", "share_is_deleted", "sign_in_required", "forbidden"}
 )  # until an operator acts
+_HELD_BACK_SECONDS = 1.0  # until a share that is held back is looked at again
 _REPAIRS = 2  # of one frame; a third time its contents are lost again, so something else is wrong
 
 
@@ -60,8 +63,12 @@ class Sender:
             if self.needs_epoch:
                 self._stopping.wait(0.05)
                 continue
+            if self._wait_while_held_back():
+                continue
             try:
                 self.step()
+            except HeldBack:
+                continue
             except TryLater as error:
                 self._retry(error)
             except ApplianceRefused as error:
@@ -94,9 +101,9 @@ class Sender:
             self._send_frames(entry)
 
     def is_open(self) -> bool:
-        """Tell whether contents may be put directly: a session is live and no chunks wait before them."""
+        """Tell whether contents may be put directly: a session is live, no chunks wait before them, nothing holds them back."""
         is_live = self._session.state is SourceState.LIVE and bool(self._line.session)
-        return is_live and not self._outbox.has_unsent_chunks(self._serial)
+        return is_live and not self._outbox.has_unsent_chunks(self._serial) and not self._line.pacer.is_held_back()
 
     def begin_epoch(self) -> None:
         """Go on after the outbox began a new epoch."""
@@ -129,9 +136,10 @@ class Sender:
 
     def _send_frames(self, first: Entry) -> None:
         body, payload_bytes, compressed_bytes, last = bytearray(), 0, 0, first
+        most_bytes = self._line.pacer.body_bytes(MAX_BODY_BYTES)
         entry: Entry | None = first
         while entry is not None and entry.end is not None:
-            if body and len(body) + entry.length > MAX_BODY_BYTES:
+            if body and len(body) + entry.length > most_bytes:
                 break
             record = decode_frame_record(self._outbox.read(entry))
             body += record.frame
@@ -161,6 +169,15 @@ class Sender:
         self.refusal = None
         self._state.line("")
         self._state.refused("")
+
+    def _wait_while_held_back(self) -> bool:
+        """Wait a moment and return True when the share's limit lets nothing through."""
+        reason = self._line.pacer.why_held_back()
+        self._state.held_back(reason)
+        if reason:
+            self.has_tried.set()
+            self._stopping.wait(_HELD_BACK_SECONDS)
+        return bool(reason)
 
     def _retry(self, error: StagekeeperError) -> None:
         if self._stopping.is_set():

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from branch.line import ApplianceBusy, Line
+from branch.pacer import Pacer
 from branch.wire import WireMeter
 from core.digest import Digest
 from staging.chunk_format import ChunkKind, decode_keys, encode_keys
@@ -59,12 +60,14 @@ class LinePool:
                 self._lent.discard(line)
                 self._idle.append(line)
 
-    def call(self, meter: WireMeter | None, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[bytes, int]:
-        """Make one request; return (answer, bytes on the wire)."""
+    def call(
+        self, meter: WireMeter | None, method: str, path: str, body: bytes, headers: dict[str, str], pacer: Pacer | None = None
+    ) -> tuple[bytes, int]:  # fmt: skip
+        """Make one request, as fast as `pacer` lets it pass; return (answer, bytes on the wire)."""
         with self.borrow() as line:
             before = line.wire_bytes
             try:
-                answer = line.request(method, path, body, self._headers | headers)
+                answer = line.request(method, path, body, self._headers | headers, pacer)
             except Exception:
                 if meter is not None:
                     meter.add(line.wire_bytes - before)
@@ -90,9 +93,9 @@ class LinePool:
 class ShareLine:
     """The endpoints of one share."""
 
-    def __init__(self, pool: LinePool, share: str, meter: WireMeter) -> None:
-        """Talk about `share`, adding to its bill."""
-        self._pool, self._path, self._meter = pool, f"/intake/v1/shares/{share}/", meter
+    def __init__(self, pool: LinePool, share: str, meter: WireMeter, pacer: Pacer) -> None:
+        """Talk about `share` within its limit, adding to its bill."""
+        self._pool, self._path, self._meter, self.pacer = pool, f"/intake/v1/shares/{share}/", meter, pacer
         self.session = ""
 
     def open(self, message: Open) -> Opened:
@@ -122,7 +125,8 @@ class ShareLine:
         headers = {"Content-Type": content_type}
         if self.session:
             headers[SESSION_HEADER] = self.session
-        answer, wire_bytes = self._pool.call(self._meter, method, self._path + name, body, headers)
+        answer, wire_bytes = self._pool.call(self._meter, method, self._path + name, body, headers, self.pacer)
+        self.pacer.charge(max(wire_bytes - len(body), 0))
         self._meter.add(wire_bytes, payload, compressed)
         return answer
 

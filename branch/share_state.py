@@ -15,7 +15,7 @@ class ShareState:
         """Begin before the first look."""
         self._lock = threading.Lock()
         self.root_remedy = ""
-        self._root = self._refused = self._resync = self._line = self._look = ""
+        self._root = self._refused = self._resync = self._line = self._look = self._held_back = ""
         self.is_full = False
         self._not_protected: dict[RelPath, str] = {}
         self.is_mirrored = False
@@ -41,6 +41,10 @@ class ShareState:
     def line(self, reason: str) -> None:
         """The line is down; empty: it is up."""
         self._line = reason
+
+    def held_back(self, reason: str) -> None:
+        """The share's limit lets nothing through; empty: it does."""
+        self._held_back = reason
 
     def look(self, reason: str) -> None:
         """The last look failed and is made again; empty: it did not."""
@@ -72,7 +76,7 @@ class ShareState:
     def shown(self) -> tuple[str, str]:
         """Return (stopped | resync | mirroring | good, reason)."""
         full = "the outbox is full: changes are noticed, and looked at when there is room" if self.is_full else ""
-        detail = full or self._look or self._line or self.watching
+        detail = full or self._look or self._held_back or self._line or self.watching
         if self._root or self._refused:
             return "stopped", self._root or self._refused
         if self._resync:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 from branch.known_db import KnownDb
 from branch.leftovers import remove_memories
+from branch.limit_rule import LimitRule, parse_limit
 from branch.looking import Looking
 from branch.marks import Marks
 from branch.outbox import Outbox
 from branch.outbox_format import OutboxDamaged
+from branch.pacer import Pacer
 from branch.repair import put_again
 from branch.sender import Sender
 from branch.share_line import ShareLine
@@ -47,7 +49,9 @@ class ShareWorker:
         if record.life and not self._known.position().epoch:  # the outbox's steps tell of a folder of another life
             self._known.commit(self.outbox.end)
         self._state_db = StateDb(around.state.database)  # used by the sending thread only
-        line = ShareLine(around.pool, record.name, self.meter)
+        self._stopping = threading.Event()
+        self._pacer = Pacer(_rules(record), around.clock, around.wall_time, self._stopping.wait)
+        line = ShareLine(around.pool, record.name, self.meter, self._pacer)
         uploader = Uploader(line)
         self.sender = Sender(
             record.share_id, self.outbox, line, around.pool, self.state, around.new_random(),
@@ -62,7 +66,6 @@ class ShareWorker:
         self._is_looked = threading.Event()
         self._anew = threading.Event()
         self.failure: BaseException | None = None
-        self._stopping = False
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -74,7 +77,7 @@ class ShareWorker:
 
     def stop(self) -> None:
         """End all threads soon."""
-        self._stopping = True
+        self._stopping.set()
         self.looking.stop()
         self._anew.set()
         self.sender.stop()
@@ -92,6 +95,11 @@ class ShareWorker:
         self._state_db.close()
         self.outbox.close()
 
+    def take_limits(self, record: ShareRecord) -> None:
+        """Go on with the limits of a record that is the same otherwise."""
+        self.record = record
+        self._pacer.set_rules(_rules(record))
+
     def shown(self) -> tuple[str, str]:
         """Return (state, reason) as of now."""
         self.looking.note_durable(self.outbox.acknowledged.sequence)
@@ -105,7 +113,8 @@ class ShareWorker:
     def progress(self) -> tuple[int, ...]:
         """Return numbers that grow while something is achieved."""
         outbox = self.outbox
-        return outbox.end.sequence, outbox.acknowledged.sequence, self.meter.bill.payload_bytes, self.looking.steps
+        sent = self.meter.bill.payload_bytes, self._pacer.passed_bytes
+        return outbox.end.sequence, outbox.acknowledged.sequence, *sent, self.looking.steps
 
     def is_durable(self) -> bool:
         """Tell whether all that was looked at is durable on the appliance, which was asked."""
@@ -116,7 +125,7 @@ class ShareWorker:
         while self.looking.run_once():
             self._is_looked.set()
             self._anew.wait()
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             self._anew.clear()
 
@@ -159,3 +168,7 @@ class ShareWorker:
         except Exception as error:
             _log.exception("share %s", self.record.name)
             self.failure = error
+
+
+def _rules(record: ShareRecord) -> list[LimitRule]:
+    return [parse_limit(text) for text in record.limits]

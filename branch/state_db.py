@@ -1,6 +1,7 @@
 """Enrolment and shares: the agent's own small database, written by its commands and by the running agent."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from core.errors import NotFound, Refused
 from staging.protocol import Position
 
 _SHARE_COLUMNS = (
-    "name, path, share_id, life, excludes, root_device, root_file_system, root_inode, epoch, sequence, hash,"
+    "name, path, share_id, life, excludes, limits, root_device, root_file_system, root_inode, epoch, sequence, hash,"
     " payload_bytes, framing_bytes, compressed_bytes, resync_bytes"
 )
 
@@ -64,6 +65,7 @@ class ShareRecord:
     share_id: bytes
     life: int  # how often protection was ended: what was remembered of the folder in another life is void
     excludes: tuple[bytes, ...]
+    limits: tuple[str, ...]  # rules as they were given; read by `limit_rule`
     root: RootMark | None
     acknowledged: Position
     wire: WireBill
@@ -75,7 +77,7 @@ class StateDb:
     def __init__(self, path: Path) -> None:
         """Open or make the database."""
         database = open_database(path, synchronous="FULL")
-        migrate(database, [_create, _keep_ended])
+        migrate(database, [_create, _keep_ended, _keep_limits])
         self._connection = database.conn
 
     def close(self) -> None:
@@ -117,8 +119,10 @@ class StateDb:
             raise ShareNotProtected(f"no share {name} is protected here", remedy="run: stagekeeper-agent status")
         return _record(row)
 
-    def protect(self, name: str, path: bytes, share_id: bytes, excludes: tuple[bytes, ...], root: RootMark) -> ShareRecord:
-        """Add a share, or give a protected one new patterns and a new mark; raise `ShareExists` for another folder.
+    def protect(
+        self, name: str, path: bytes, share_id: bytes, excludes: tuple[bytes, ...], limits: Sequence[str], root: RootMark
+    ) -> ShareRecord:  # fmt: skip
+        """Add a share, or give a protected one new patterns, limits and a new mark; raise `ShareExists` for another folder.
 
         A share whose protection was ended keeps its id and position, so that its history on the appliance goes on.
         """
@@ -131,9 +135,9 @@ class StateDb:
             if row is None:
                 self._connection.execute("INSERT INTO share(name, path, share_id) VALUES (?, ?, ?)", (name, path, share_id))
             self._connection.execute(
-                "UPDATE share SET path = ?, excludes = ?, root_device = ?, root_file_system = ?, root_inode = ?,"
+                "UPDATE share SET path = ?, excludes = ?, limits = ?, root_device = ?, root_file_system = ?, root_inode = ?,"
                 " is_protected = 1 WHERE name = ?",
-                (path, patterns, *mark, name),
+                (path, patterns, json.dumps(list(limits)), *mark, name),
             )
         return self.share(name)
 
@@ -162,10 +166,13 @@ class StateDb:
 
 
 def _record(row: Any) -> ShareRecord:
-    name, path, share_id, life, excludes, device, file_system, inode, epoch, sequence, frame_hash, *wire = row
+    name, path, share_id, life, excludes, limits, device, file_system, inode, epoch, sequence, frame_hash, *wire = row
     patterns = tuple(pattern.encode("utf-8", "surrogateescape") for pattern in json.loads(excludes))
     root = RootMark(device, file_system, inode) if device is not None else None
-    return ShareRecord(name, path, share_id, life, patterns, root, Position(epoch, sequence, Digest(frame_hash)), WireBill(*wire))
+    acknowledged = Position(epoch, sequence, Digest(frame_hash))
+    return ShareRecord(
+        name, path, share_id, life, patterns, tuple(json.loads(limits)), root, acknowledged, WireBill(*wire)
+    )  # fmt: skip
 
 
 def _create(database: Database) -> None:
@@ -186,3 +193,7 @@ def _create(database: Database) -> None:
 def _keep_ended(database: Database) -> None:
     database.execute("ALTER TABLE share ADD COLUMN is_protected INTEGER NOT NULL DEFAULT 1")
     database.execute("ALTER TABLE share ADD COLUMN life INTEGER NOT NULL DEFAULT 0")
+
+
+def _keep_limits(database: Database) -> None:
+    database.execute("ALTER TABLE share ADD COLUMN limits TEXT NOT NULL DEFAULT '[]'")

@@ -1,15 +1,18 @@
 """What `status` tells: written by the running agent into a small file, read by the command beside it."""
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from branch.limit_rule import parse_limit
+from branch.limits import WallTime, next_change, rule_at
 from branch.share_worker import ShareWorker
 from branch.state_db import ShareRecord
 from branch.wire import WireBill
-from core.clock import NANOSECONDS
+from core.clock import NANOSECONDS, format_time
 from core.durable import FileLayer, replace_file
 from core.relpath import is_text, show_path
 
@@ -20,6 +23,15 @@ class NotProtected(Struct, frozen=True, omit_defaults=True):
     path: str
     reason: str
     path_base64: str = ""
+
+
+class LimitStatus(Struct, frozen=True):
+    """The limit of a share: all rules, the one in force (empty: none), its rate (none: without limit), and until when."""
+
+    rules: list[str] = []
+    rule: str = ""
+    bytes_per_second: int | None = None
+    until: str | None = None  # in UTC; none: for good
 
 
 class ShareStatus(Struct, frozen=True):
@@ -35,17 +47,32 @@ class ShareStatus(Struct, frozen=True):
     lag_seconds: float
     wire: WireBill
     not_protected: list[NotProtected]
+    limit: LimitStatus = LimitStatus()
 
 
 class _Noted(Struct, frozen=True):
-    """What the running agent writes down: the status without a lag, and since when the share is behind."""
+    """What the running agent writes down: the status without what the time alone changes, and since when it is behind."""
 
     status: ShareStatus
     behind_since_ns: int | None
 
 
-def status_of(worker: ShareWorker, now_ns: int) -> ShareStatus:
+def limit_status(limits: Sequence[str], now_ns: int, wall_time: WallTime) -> LimitStatus:
+    """Return which of a share's rules is in force."""
+    rules, now = [parse_limit(text) for text in limits], now_ns // NANOSECONDS
+    until = next_change(rules, now, wall_time)
+    end = format_time(until * NANOSECONDS) if until is not None else None
+    rule = rule_at(rules, wall_time(now))
+    return LimitStatus(list(limits), rule.text if rule else "", rule.bytes_per_second if rule else None, end)
+
+
+def status_of(worker: ShareWorker, now_ns: int, wall_time: WallTime) -> ShareStatus:
     """Return a share's status from the running agent."""
+    limit = limit_status(worker.record.limits, now_ns, wall_time)
+    return msgspec.structs.replace(_status_of(worker, now_ns), limit=limit)
+
+
+def _status_of(worker: ShareWorker, now_ns: int) -> ShareStatus:
     state, reason = worker.shown()
     since = worker.behind_since_ns()
     return ShareStatus(
@@ -79,19 +106,21 @@ class StatusWriter:
             self._written = data
 
 
-def read_status(path: Path, record: ShareRecord, now_ns: int) -> ShareStatus:
+def read_status(path: Path, record: ShareRecord, now_ns: int, wall_time: WallTime) -> ShareStatus:
     """Return a share's status as last written down, or as a share is before the agent has run."""
     try:
         noted = msgspec.json.decode(path.read_bytes(), type=dict[str, _Noted]).get(record.share_id.hex())
     except (OSError, msgspec.MsgspecError):  # not yet written
         noted = None
+    limit = limit_status(record.limits, now_ns, wall_time)
     if noted is None:
-        return ShareStatus(record.name, "watch", "async", "mirroring", "the agent has not run yet", 0, 0, 0.0, record.wire, [])
-    return msgspec.structs.replace(noted.status, lag_seconds=_lag(noted.behind_since_ns, now_ns))
+        reason = "the agent has not run yet"
+        return ShareStatus(record.name, "watch", "async", "mirroring", reason, 0, 0, 0.0, record.wire, [], limit)
+    return msgspec.structs.replace(noted.status, lag_seconds=_lag(noted.behind_since_ns, now_ns), limit=limit)
 
 
 def _note(worker: ShareWorker) -> _Noted:
-    return _Noted(msgspec.structs.replace(status_of(worker, 0), lag_seconds=0.0), worker.behind_since_ns())
+    return _Noted(msgspec.structs.replace(_status_of(worker, 0), lag_seconds=0.0), worker.behind_since_ns())
 
 
 def _lag(since_ns: int | None, now_ns: int) -> float:

@@ -5,6 +5,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from random import Random
 
+from branch.limits import WallTime
 from branch.settings import Settings, StateDirectory
 from branch.share_line import LinePool
 from core.clock import Clock
@@ -13,11 +14,12 @@ from core.durable import FileLayer
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """State directory, settings, time, chance, files, connections to the appliance, and threads for uploads."""
+    """State directory, settings, time and wall clock, chance, files, connections to the appliance, and threads for uploads."""
 
     state: StateDirectory
     settings: Settings
     clock: Clock
+    wall_time: WallTime
     files: FileLayer
     pool: LinePool
     threads: Executor

@@ -3,7 +3,7 @@
 Whoever calls waits; several threads may call, each with a group of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from branch.outbox_format import MAX_CHUNKS_BYTES
 from branch.share_line import Key, ShareLine
@@ -22,18 +22,23 @@ def pack_loose(chunks: Sequence[LooseChunk]) -> list[PackedChunk]:
     return [pack_chunk(ChunkKind.DATA, data, digest, replaces) for digest, data, replaces in chunks]
 
 
-def split_bodies(chunks: Sequence[PackedChunk]) -> list[list[PackedChunk]]:
-    """Share chunks out to put bodies within the limit, keeping their order."""
-    bodies: list[list[PackedChunk]] = [[]]
-    room = MAX_CHUNKS_BYTES
+def split_bodies(
+    chunks: Sequence[PackedChunk], body_bytes: Callable[[int], int] = lambda most: most
+) -> Iterator[list[PackedChunk]]:
+    """Share chunks out to put bodies, keeping their order; `body_bytes` is asked how long each is to be, of so much at most."""
+    body: list[PackedChunk] = []
+    room = 0
     for chunk in chunks:
         needed = ITEM_HEADER_BYTES + len(chunk.data)
-        if needed > room and bodies[-1]:
-            bodies.append([])
-            room = MAX_CHUNKS_BYTES
-        bodies[-1].append(chunk)
+        if body and needed > room:
+            yield body
+            body = []
+        if not body:
+            room = body_bytes(MAX_CHUNKS_BYTES)
+        body.append(chunk)
         room -= needed
-    return [body for body in bodies if body]
+    if body:
+        yield body
 
 
 class Uploader:
@@ -60,7 +65,7 @@ class Uploader:
 
     def put(self, chunks: Sequence[PackedChunk]) -> None:
         """Put chunks without asking."""
-        for body in split_bodies(chunks):
+        for body in split_bodies(chunks, self._line.pacer.body_bytes):
             data = b"".join([part for chunk in body for part in item_parts(chunk)])
             self._line.chunks(data, sum(chunk.size for chunk in body), sum(len(chunk.data) for chunk in body))
 

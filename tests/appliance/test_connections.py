@@ -19,6 +19,7 @@ from core.digest import digest_of
 from tests.appliance.settable_clock import SUNDAY_MORNING
 
 _PATIENCE_SECONDS = 20.0
+_BLOCK_BYTES = 1024 * 1024
 
 
 class Application:
@@ -33,10 +34,19 @@ class Application:
         if path == "/wait":
             self.entered.release()
             assert self.go_on.wait(_PATIENCE_SECONDS)
-        body = b"" if path == "/early" else environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        stream, length = environ["wsgi.input"], int(environ.get("CONTENT_LENGTH") or 0)
+        body = b"" if path == "/early" else stream.read(length) if path != "/blocks" else b"".join(in_blocks(stream, length))
         answer = f"{environ['wsgi.url_scheme']} {path} {len(body)} {digest_of(body).hex()}".encode()
         start_response("200 OK", [("Content-Length", str(len(answer)))])
         return [answer]
+
+
+def in_blocks(stream: Any, length: int) -> Iterator[bytes]:
+    """Yield a body as the intake reads it."""
+    while length > 0:
+        block = stream.read(min(_BLOCK_BYTES, length))
+        yield block
+        length -= len(block) or length
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +120,18 @@ def test_bytes_come_through_tls_unharmed(application: Application, tls: Path) ->
     with serving(application, tls) as address:
         for _ in range(2):
             assert ask(address, "/x", body, tls) == f"https /x {len(body)} {digest_of(body).hex()}"
+
+
+@pytest.mark.parametrize("piece_bytes", [1000, 10_022, 100_000, 262_144])
+def test_a_body_in_tls_records_of_any_length_is_read_whole(application: Application, tls: Path, piece_bytes: int) -> None:
+    body = bytes(range(256)) * 10_000
+    pieces = (body[start : start + piece_bytes] for start in range(0, len(body), piece_bytes))
+    with serving(application, tls) as address:
+        connection = http.client.HTTPSConnection(*address, context=trusting(tls), timeout=_PATIENCE_SECONDS)
+        connection.request("PUT", "/blocks", pieces, {"Content-Length": str(len(body))})
+        answer = connection.getresponse().read().decode()
+        connection.close()
+    assert answer == f"https /blocks {len(body)} {digest_of(body).hex()}"
 
 
 def test_old_tls_is_refused(application: Application, tls: Path) -> None:

@@ -14,6 +14,7 @@ from branch.agent import Agent
 from branch.settings import Settings, StateDirectory
 from core.clock import SystemClock
 from core.durable import FileLayer
+from core.zones import machine_time
 from tests.faulty_files import FaultyFiles, Killed
 
 ENDED, NOT_REACHED = 9, 0
@@ -43,7 +44,7 @@ def run_child(state: Path, at: int, fault: str) -> int:
     if child == 0:
         settings = Settings(settle_seconds=0.05, retry_limit_seconds=0.1)
         files = cast(FileLayer, EndingFiles(at, fault))
-        agent = Agent(StateDirectory(state), settings, SystemClock(), files, lambda: Random(7))
+        agent = Agent(StateDirectory(state), settings, SystemClock(), machine_time, files, lambda: Random(7))
         agent.run_once(20.0)
         os._exit(NOT_REACHED)
     _, status = os.waitpid(child, 0)

@@ -14,6 +14,7 @@ from branch.state_db import StateDb
 from branch.status import ShareStatus
 from core.clock import SystemClock
 from core.durable import OS_FILES, FileLayer
+from core.zones import machine_time
 from tests.branch.replay import Replay, listing, real_listing
 from tests.branch.target import Target
 
@@ -41,7 +42,7 @@ class Rig:
 
     def agent(self, files: FileLayer = OS_FILES, **settings: float) -> Agent:
         values = {"settle_seconds": 0.05, "settle_limit_seconds": 0.2, "retry_limit_seconds": 0.1, **settings}
-        return Agent(self.state, Settings(**values), SystemClock(), files, lambda: Random(7))  # type: ignore[arg-type]
+        return Agent(self.state, Settings(**values), SystemClock(), machine_time, files, lambda: Random(7))  # type: ignore[arg-type]
 
     def once(self, timeout: float = 20.0, files: FileLayer = OS_FILES, **settings: float) -> list[ShareStatus]:
         return self.agent(files, **settings).run_once(timeout)
