@@ -1,7 +1,7 @@
 """Python's collector of cycles, as a process that holds much and makes many short-lived objects needs it.
 
-By default it looks at the youngest objects after each 700 new ones, and now and then at everything, modules included: a
-fifth of an appliance's CPU while a million names come in. Hardly anything here is part of a cycle; reference counts free the rest.
+By default it looks at the youngest objects after each 700 new ones, and now and then at everything, modules included: that
+took a fifth of an appliance's CPU during a baseline. Hardly anything here is part of a cycle; reference counts free the rest.
 """
 
 import gc
