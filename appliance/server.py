@@ -21,6 +21,7 @@ from appliance.gates import network_gate, owner_gate, stopping_gate, tending_gat
 from appliance.parts import make_parts
 from appliance.settings import Environment, ServerSettings
 from appliance.wiring import Appliance, Certificate, open_appliance
+from core.collector import collect_seldom
 from core.errors import Refused, TryLater
 from core.signals import at_ending_signal
 
@@ -68,6 +69,7 @@ def run_service(
     certificate = Certificate(*certificate_and_key) if certificate_and_key else None
     with ExitStack() as stack:
         appliance = open_appliance(path, environment, make_parts, stack, certificate=certificate)
+        collect_seldom()
         serve(appliance, listen or appliance.plumbing.settings.server.listen, announce)
 
 

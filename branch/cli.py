@@ -29,6 +29,7 @@ from branch.state_folder import claim_state
 from branch.status import LimitStatus, ShareStatus, read_status
 from branch.survey import survey
 from core.clock import NANOSECONDS, SystemClock, parse_time
+from core.collector import collect_seldom
 from core.durable import OS_FILES
 from core.errors import NotFound, Refused, StagekeeperError
 from core.relpath import show_path
@@ -167,6 +168,7 @@ def run(given: _Given, once: bool, timeout_seconds: float) -> int:
     """Watch the protected folders and send every change (or, with --once, what has changed until now)."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     settings = read_settings(given.directory)
+    collect_seldom()
     running = Agent(given.directory, settings, SystemClock(), machine_time, OS_FILES, lambda: Random(secrets.randbits(64)))
     with at_ending_signal(running.stopping.set):
         if not once:

@@ -45,6 +45,10 @@ class ReadAhead:
             self._near = near
             yield from batch
 
+    def near(self, digest: Digest) -> bytes | memoryview | None:
+        """Return one chunk, checked against its digest, when it was read already."""
+        return self._near.get(digest)
+
     def chunk(self, digest: Digest) -> bytes | memoryview:
         """Return one chunk, checked against its digest; raise `Damaged` kinds when it is wrong or absent."""
         found = self._near.get(digest)

@@ -4,19 +4,21 @@ What could not be applied (an owner without root, an attribute that the file sys
 passed over in silence. Damage in the store leaves that file out and is listed too; the rest is restored.
 """
 
+import functools
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.digest import Digest
 from core.errors import Damaged
-from core.relpath import ROOT, RelPath, join, show_path, split
+from core.relpath import ROOT, RelPath, join, split
+from snapshots.dressing import Missed, dress, dress_by_name
+from snapshots.finishing import Finished, Finishing, OpenFile, write_all
 from snapshots.read_ahead import ReadAhead
 from snapshots.target_folder import TargetFolder, describe
 from snapshots.tree import Node, TreeView
-from staging.changes import Attributes, Chunk, Kind
+from staging.changes import Chunk, Kind
 
 Progress = Callable[[int, int, RelPath], None]
 """Called with (files so far, bytes so far, path)."""
@@ -66,17 +68,20 @@ class _Restore:
         self._report = Restored()
         self._first_names: dict[int, RelPath] = {}
         self._open_folders: list[tuple[RelPath, Node]] = []
+        self._finishing = Finishing(self._finished)
 
     def run(self, top: Node) -> Restored:
-        if top.kind is not Kind.FOLDER:
-            self._shown_below = split(self._source)[0]
-            self._restore_one(RelPath(split(self._source)[1]), top)
-            return self._report
-        for path, node in self._ahead.walk(self._source):
-            here = self._inside(path)
-            self._finish_folders(here)
-            self._restore_one(here, node)
-        self._finish_folders(None)
+        with self._finishing:
+            if top.kind is not Kind.FOLDER:
+                self._shown_below = split(self._source)[0]
+                self._restore_one(RelPath(split(self._source)[1]), top)
+            else:
+                for path, node in self._ahead.walk(self._source):
+                    here = self._inside(path)
+                    self._leave_folders(here)
+                    self._restore_one(here, node)
+                self._leave_folders(None)
+            self._finishing.end()
         return self._report
 
     def _inside(self, path: RelPath) -> RelPath:
@@ -93,23 +98,23 @@ class _Restore:
             self._miss(path, node.kind.name.lower(), str(error))
         except Damaged as error:
             self._miss(path, "content", f"{_UNREADABLE}: {error.message}", damaged=True)
-        if self._progress is not None:
-            self._progress(self._report.files, self._report.bytes, path)
+        self._tell_progress(path)
 
     def _make(self, path: RelPath, node: Node) -> None:
         if node.kind is Kind.FOLDER:
             self._make_folder(path, node)
             return
-        self._target.clear_way(path, keep_folder=False)
         folder, name = split(path)
-        descriptor = self._target.folder(folder)
         first = self._first_names.get(node.id)
-        if first is not None:
-            self._make_link(first, folder, name)
-        elif node.kind is Kind.FILE:
-            self._make_file(path, name, descriptor, node)
-        elif not self._make_special(path, name, descriptor, node):
-            return
+        if first is None and node.kind is Kind.FILE:
+            if not self._make_file(path, name, self._target.folder(folder), node):
+                return
+        else:
+            self._target.clear_way(path, keep_folder=False)
+            if first is not None:
+                self._make_link(first, folder, name)
+            elif not self._make_special(path, name, self._target.folder(folder), node):
+                return
         self._report.files += 1
         if node.linked and first is None:
             self._first_names[node.id] = path
@@ -124,33 +129,59 @@ class _Restore:
             os.close(source)
 
     def _make_folder(self, path: RelPath, node: Node) -> None:
-        if path != ROOT and not self._target.clear_way(path, keep_folder=True):
+        if path != ROOT:
             folder, name = split(path)
-            os.mkdir(name, 0o700, dir_fd=self._target.folder(folder))
+            try:
+                os.mkdir(name, 0o700, dir_fd=self._target.folder(folder))
+            except FileExistsError:
+                if not self._target.clear_way(path, keep_folder=True):
+                    os.mkdir(name, 0o700, dir_fd=self._target.folder(folder))
         self._open_folders.append((path, node))
 
-    def _make_file(self, path: RelPath, name: bytes, folder: int, node: Node) -> None:
-        descriptor = os.open(name, _WRITE, 0o600, dir_fd=folder)
+    def _make_file(self, path: RelPath, name: bytes, folder: int, node: Node) -> bool:
+        """Make a file; return True when it is done, False when the finishing threads tell."""
+        data = None if node.linked else self._at_hand(node)
+        try:
+            descriptor = os.open(name, _WRITE, 0o600, dir_fd=folder)
+        except FileExistsError:
+            self._target.clear_way(path, keep_folder=False)
+            descriptor = os.open(name, _WRITE, 0o600, dir_fd=folder)
+        if data is not None:
+            self._finishing.put(OpenFile(path, descriptor, data, node.attributes))
+            return False
         try:
             self._fill(descriptor, node)
-            self._apply(path, descriptor, node.attributes)
+            self._tell_missed(path, dress(descriptor, node.attributes))
         except Damaged:
             os.unlink(name, dir_fd=folder)
             raise
         finally:
             os.close(descriptor)
         self._report.bytes += node.size_bytes
+        return True
+
+    def _at_hand(self, node: Node) -> bytes | memoryview | None:
+        """Return a small content that was read already."""
+        if node.content is None:
+            return b""
+        return self._ahead.near(Digest(node.content.digest)) if isinstance(node.content, Chunk) else None
+
+    def _finished(self, finished: Finished) -> None:
+        if finished.size is not None:
+            self._report.files += 1
+            self._report.bytes += finished.size
+        self._tell_missed(finished.path, finished.missed)
 
     def _fill(self, descriptor: int, node: Node) -> None:
         if isinstance(node.content, Chunk):
-            _write(descriptor, self._ahead.chunk(Digest(node.content.digest)))
+            write_all(descriptor, self._ahead.chunk(Digest(node.content.digest)))
             return
         end = 0
         for extent, data in self._ahead.filled(self._view.extents(node.content)):
             if data is None:
                 end = os.lseek(descriptor, extent.length, os.SEEK_CUR)
             else:
-                _write(descriptor, data)
+                write_all(descriptor, data)
                 end = 0
         if end:
             os.ftruncate(descriptor, end)
@@ -163,84 +194,39 @@ class _Restore:
             return False
         else:
             os.mknod(name, 0o600 | _NODE_TYPES[node.kind], node.device, dir_fd=folder)
-        self._apply_by_name(path, name, folder, node)
+        self._tell_missed(path, dress_by_name(name, folder, node.kind, node.attributes))
         return True
 
-    def _finish_folders(self, reached: RelPath | None) -> None:
-        """Set the attributes of folders that are left behind (their times must come after their content)."""
+    def _leave_folders(self, reached: RelPath | None) -> None:
+        """Have the attributes of folders that are left behind set when all in them is done (their times come last)."""
         while self._open_folders:
             path, node = self._open_folders[-1]
             if reached is not None and (path == ROOT or reached.startswith(path + b"/")):
                 return
             self._open_folders.pop()
-            try:
-                self._apply(path, self._target.folder(path), node.attributes)
-            except OSError as error:
-                self._miss(path, "folder attributes", describe(error))
+            self._finishing.then(functools.partial(self._dress_folder, path, node))
 
-    def _apply(self, path: RelPath, descriptor: int, wanted: Attributes) -> None:
-        """Set owner, mode, xattrs and times, in the order in which none undoes another."""
-        is_theirs = self._try(path, "owner", lambda: os.fchown(descriptor, wanted.uid, wanted.gid))
-        mode = self._mode_for(path, wanted, is_theirs)
-        self._try(path, "mode", lambda: os.fchmod(descriptor, mode))
-        for name, value in wanted.xattrs:
-            self._try(path, f"attribute {show_path(name)}", _setter(descriptor, name, value))
-        self._try(path, "time", lambda: os.utime(descriptor, ns=(wanted.mtime_ns, wanted.mtime_ns)))
-
-    def _apply_by_name(self, path: RelPath, name: bytes, folder: int, node: Node) -> None:
-        wanted = node.attributes
-        is_theirs = self._try(path, "owner", lambda: os.chown(name, wanted.uid, wanted.gid, dir_fd=folder, follow_symlinks=False))
-        if node.kind is not Kind.SYMLINK:
-            mode = self._mode_for(path, wanted, is_theirs)
-            self._try(path, "mode", lambda: os.chmod(name, mode, dir_fd=folder))
-        for attribute, value in wanted.xattrs:
-            by_handle = b"/proc/self/fd/%d/%s" % (folder, name)
-            self._try(path, f"attribute {show_path(attribute)}", _link_setter(by_handle, attribute, value))
-        self._try(
-            path, "time",
-            lambda: os.utime(name, ns=(wanted.mtime_ns, wanted.mtime_ns), dir_fd=folder, follow_symlinks=False),
-        )  # fmt: skip
-
-    def _mode_for(self, path: RelPath, wanted: Attributes, is_theirs: bool) -> int:
-        """Return the mode to set: a program must not run as whoever happens to own it here."""
-        if is_theirs or not wanted.mode & _SET_IDS:
-            return wanted.mode
-        self._miss(path, "mode", "without its set-ID bits, as the owner is another")
-        return wanted.mode & ~_SET_IDS
-
-    def _try(self, path: RelPath, what: str, action: Callable[[], None]) -> bool:
-        """Do it and return True, or tell what failed."""
+    def _dress_folder(self, path: RelPath, node: Node) -> None:
         try:
-            action()
-            return True
+            self._tell_missed(path, dress(self._target.folder(path), node.attributes))
         except OSError as error:
-            self._miss(path, what, describe(error))
-        except (ValueError, OverflowError) as error:  # a value that this system's calls do not take
-            self._miss(path, what, str(error))
-        return False
+            self._miss(path, "folder attributes", describe(error))
+
+    def _tell_progress(self, path: RelPath) -> None:
+        if self._progress is not None:
+            self._progress(self._report.files, self._report.bytes, path)
+
+    def _tell_missed(self, path: RelPath, missed: Missed) -> None:
+        for what, why in missed:
+            self._miss(path, what, why)
 
     def _miss(self, path: RelPath, what: str, why: str, damaged: bool = False) -> None:
         self._report.not_applied.append(NotRestored(join_source(self._shown_below, path), what, why, damaged))
 
 
-_SET_IDS = stat.S_ISUID | stat.S_ISGID
 _NODE_TYPES = {Kind.FIFO: 0o010000, Kind.CHARACTER_DEVICE: 0o020000, Kind.BLOCK_DEVICE: 0o060000}
-
-
-def _write(descriptor: int, data: bytes | memoryview) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def join_source(source: RelPath, path: RelPath) -> RelPath:
     """Return the path in the share of a path in the target."""
     return join(source, path) if source and path else RelPath(source or path)
-
-
-def _setter(descriptor: int, name: bytes, value: bytes) -> Callable[[], None]:
-    return lambda: os.setxattr(descriptor, name, value)
-
-
-def _link_setter(path: bytes, name: bytes, value: bytes) -> Callable[[], None]:
-    return lambda: os.setxattr(path, name, value, follow_symlinks=False)

@@ -60,6 +60,12 @@ def test_a_changed_chunk_replaces_the_one_in_its_place() -> None:
     assert old.replaced() == b"d" * 32 and old.replaced() == ZERO_DIGEST
 
 
+def test_a_chunk_that_the_content_held_twice_leads_on_from_where_it_stands_next() -> None:
+    old = OldPieces(encode_pieces([piece(b"a"), piece(b"b"), piece(b"c"), piece(b"a"), piece(b"d")]))
+    assert old.holds(piece(b"a").digest)
+    assert old.replaced() == piece(b"b").digest
+
+
 def test_an_inserted_chunk_does_not_shift_what_follows() -> None:
     old = OldPieces(encode_pieces([piece(b"a"), piece(b"b"), piece(b"c")]))
     assert old.holds(b"a" * 32)
