@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from branch.effort import Effort
 from branch.line import ApplianceBusy, Line
 from branch.pacer import Pacer
 from branch.wire import WireMeter
@@ -93,9 +94,10 @@ class LinePool:
 class ShareLine:
     """The endpoints of one share."""
 
-    def __init__(self, pool: LinePool, share: str, meter: WireMeter, pacer: Pacer) -> None:
-        """Talk about `share` within its limit, adding to its bill."""
+    def __init__(self, pool: LinePool, share: str, meter: WireMeter, pacer: Pacer, effort: Effort) -> None:
+        """Talk about `share` within its limit, adding to its bill; `effort` learns from each put."""
         self._pool, self._path, self._meter, self.pacer = pool, f"/intake/v1/shares/{share}/", meter, pacer
+        self.effort = effort
         self.session = ""
 
     def open(self, message: Open) -> Opened:
@@ -117,7 +119,8 @@ class ShareLine:
 
     def chunks(self, body: bytes, payload_bytes: int, compressed_bytes: int) -> None:
         """Put chunks; they are durable on return."""
-        self._call("PUT", "chunks", body, payload=payload_bytes, compressed=compressed_bytes)
+        with self.effort.timed(len(body)):
+            self._call("PUT", "chunks", body, payload=payload_bytes, compressed=compressed_bytes)
 
     def _call(
         self, method: str, name: str, body: bytes, content_type: str = _BYTES, payload: int = 0, compressed: int = 0

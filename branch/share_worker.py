@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from branch.effort import Effort
 from branch.known_db import KnownDb
 from branch.leftovers import remove_memories
 from branch.limit_rule import LimitRule, parse_limit
@@ -51,7 +52,7 @@ class ShareWorker:
         self._state_db = StateDb(around.state.database)  # used by the sending thread only
         self._stopping = threading.Event()
         self._pacer = Pacer(_rules(record), around.clock, around.wall_time, self._stopping.wait)
-        line = ShareLine(around.pool, record.name, self.meter, self._pacer)
+        line = ShareLine(around.pool, record.name, self.meter, self._pacer, Effort(around.clock))
         uploader = Uploader(line)
         self.sender = Sender(
             record.share_id, self.outbox, line, around.pool, self.state, around.new_random(),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from branch.outbox_format import MAX_CHUNKS_BYTES
 from branch.share_line import Key, ShareLine
 from core.digest import Digest
-from staging.chunk_format import ITEM_HEADER_BYTES, ChunkKind, PackedChunk, item_parts, pack_chunk, read_items
+from staging.chunk_format import DEFAULT_LEVEL, ITEM_HEADER_BYTES, ChunkKind, PackedChunk, item_parts, pack_chunk, read_items
 
 LooseChunk = tuple[Digest, bytes | memoryview, Digest]
 """A chunk's digest, its bytes, and the digest of the chunk in whose place it stands."""
@@ -17,9 +17,9 @@ _UNASKED_CHUNKS = 8  # so few and small chunks are put at once: a question costs
 _UNASKED_BYTES = 64 * 1024
 
 
-def pack_loose(chunks: Sequence[LooseChunk]) -> list[PackedChunk]:
+def pack_loose(chunks: Sequence[LooseChunk], level: int = DEFAULT_LEVEL) -> list[PackedChunk]:
     """Pack chunks of data."""
-    return [pack_chunk(ChunkKind.DATA, data, digest, replaces) for digest, data, replaces in chunks]
+    return [pack_chunk(ChunkKind.DATA, data, digest, replaces, level) for digest, data, replaces in chunks]
 
 
 def split_bodies(
@@ -45,7 +45,7 @@ class Uploader:
     """Puts chunks of one share."""
 
     def __init__(self, line: ShareLine) -> None:
-        """Talk over `line`."""
+        """Talk over `line`, packing with the effort that it is worth."""
         self._line = line
 
     def upload(self, chunks: Sequence[LooseChunk]) -> None:
@@ -54,7 +54,7 @@ class Uploader:
         if len(chunks) > _UNASKED_CHUNKS or sum(len(data) for _, data, _ in chunks) > _UNASKED_BYTES:
             missing = self._line.missing([(ChunkKind.DATA, digest) for digest, _, _ in chunks])
             wanted = [chunk for chunk in chunks if (ChunkKind.DATA, chunk[0]) in missing]
-        self.put(pack_loose(wanted))
+        self.put(pack_loose(wanted, self._line.effort.level()))
 
     def put_missing(self, chunks: Sequence[PackedChunk]) -> None:
         """Put those of the packed chunks that the appliance lacks."""

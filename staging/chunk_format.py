@@ -58,13 +58,23 @@ class PackedChunk:
     replaces: Digest = ZERO_DIGEST
 
 
-_LEVEL = 3  # the lowest at which a change of 150 bytes in 80 KiB, packed against the old bytes, takes 180 bytes and not 5000
+DEFAULT_LEVEL = (
+    3  # the lowest at which a change of 150 bytes in 80 KiB, packed against the old bytes, takes 180 bytes and not 5000
+)
 
 
 class _Packers(threading.local):
     def __init__(self) -> None:
-        self.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False, write_content_size=True)
+        self.compressors: dict[int, zstandard.ZstdCompressor] = {}
         self.decompressor = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
+
+    def compressor(self, level: int) -> zstandard.ZstdCompressor:
+        """Return this thread's compressor of a level."""
+        found = self.compressors.get(level)
+        if found is None:
+            found = zstandard.ZstdCompressor(level=level, write_checksum=False, write_content_size=True)
+            self.compressors[level] = found
+        return found
 
 
 _packers = _Packers()
@@ -76,11 +86,15 @@ def address_of(kind: ChunkKind, data: bytes | memoryview) -> Digest:
 
 
 def pack_chunk(
-    kind: ChunkKind, data: bytes | memoryview, digest: Digest | None = None, replaces: Digest = ZERO_DIGEST
+    kind: ChunkKind,
+    data: bytes | memoryview,
+    digest: Digest | None = None,
+    replaces: Digest = ZERO_DIGEST,
+    level: int = DEFAULT_LEVEL,
 ) -> PackedChunk:
-    """Pack a chunk's bytes, raw when zstd does not help."""
+    """Pack a chunk's bytes with a zstd level, raw when zstd does not help."""
     address = digest or address_of(kind, data)
-    packed = _packers.compressor.compress(data)
+    packed = _packers.compressor(level).compress(data)
     if len(packed) + _MIN_GAIN > len(data):
         return PackedChunk(kind, address, Form.RAW, len(data), data, replaces)
     return PackedChunk(kind, address, Form.ZSTD, len(data), packed, replaces)
@@ -106,7 +120,7 @@ def unpack_chunk(form: int, size: int, data: bytes | memoryview) -> bytes | memo
 
 def pack_against(data: bytes | memoryview, base: bytes | memoryview) -> bytes:
     """Return `data` as one zstd frame with other bytes as its dictionary."""
-    packer = zstandard.ZstdCompressor(level=_LEVEL, dict_data=_dictionary(base), write_checksum=False)
+    packer = zstandard.ZstdCompressor(level=DEFAULT_LEVEL, dict_data=_dictionary(base), write_checksum=False)
     return packer.compress(data)
 
 
