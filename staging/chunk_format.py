@@ -80,7 +80,7 @@ def pack_chunk(
 ) -> PackedChunk:
     """Pack a chunk's bytes, raw when zstd does not help."""
     address = digest or address_of(kind, data)
-    packed = _packers.compressor.compress(data)
+    packed = bytes(memoryview(_packers.compressor.compress(data)))  # a copy: zstandard's own keeps room for the worst case
     if len(packed) + _MIN_GAIN > len(data):
         return PackedChunk(kind, address, Form.RAW, len(data), data, replaces)
     return PackedChunk(kind, address, Form.ZSTD, len(data), packed, replaces)
