@@ -157,10 +157,18 @@ class CatalogueWriter:
         """Remember when the appliance received the frame that ends with `sequence`, and from where in the journal to read it."""
         self.connection.execute("INSERT OR REPLACE INTO moment VALUES (?,?,?,?)", (sequence, time_ns, *place))
 
-    def add_touched(self, sequence: int, touched: Mapping[tuple[int, bool], Sequence[int]]) -> None:
-        """Remember which changes of the frame that ends with `sequence` altered which nodes."""
+    def add_touched(self, sequence: int, touched: Mapping[tuple[int, bool], Sequence[int]], is_more: bool = False) -> None:
+        """Remember which changes of the frame that ends with `sequence` altered which nodes; `is_more`: beside what is known."""
+        if is_more:
+            touched = {key: _joined(self._touched(sequence, *key), runs) for key, runs in touched.items() if runs}
         rows = [(node, sequence, is_gone, _encode_runs(runs)) for (node, is_gone), runs in touched.items() if runs]
         self.connection.executemany("INSERT OR REPLACE INTO touched VALUES (?,?,?,?)", rows)
+
+    def _touched(self, sequence: int, node: int, is_gone: bool) -> Sequence[int]:
+        row = self.connection.execute(
+            "SELECT runs FROM touched WHERE node=? AND sequence=? AND gone=?", (node, sequence, is_gone)
+        ).fetchone()
+        return decode_runs(row[0]) if row else ()
 
     def drop_touched(self, below: int) -> None:
         """Forget what frames up to a sequence touched: the journal holds them no more."""
@@ -267,6 +275,13 @@ def state_of_row(row: tuple[object, ...], owner: tuple[bytes, bytes]) -> State:
         node, born, changed, Kind(kind), size, attributes,  # type: ignore[arg-type]
         content_of(content_kind, content, size), target, device, bool(linked),  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def _joined(earlier: Sequence[int], later: Sequence[int]) -> Sequence[int]:
+    """Return runs of changes and those behind them, together as if they had been noted at once."""
+    if earlier and earlier[-1] + 1 >= later[0]:
+        return (*earlier[:-1], *later[1:])
+    return (*earlier, *later)
 
 
 def content_of(content_kind: int, digest: bytes, size: int) -> ContentRef:

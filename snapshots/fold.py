@@ -10,6 +10,7 @@ from core.relpath import ROOT, RelPath, split
 from snapshots.catalogue_db import Name, State
 from snapshots.edits import Edits
 from snapshots.live_catalogue import LiveCatalogue
+from snapshots.pending_edits import PendingEdits
 from snapshots.schema_db import ROOT_NODE
 from staging.changes import (
     MAX_SIZE,
@@ -34,16 +35,16 @@ class DoesNotFit(Exception):
 class TreeFold:
     """Applies changes to one share's live tree through the verbs of a `LiveCatalogue`.
 
-    Writes and truncations are collected in `edits` (node → edits) until the caller applies them; every rule that needs a
-    file's size looks there first. `touched` tells which changes of the frame altered which node; what a mirror lays first is
+    Writes and truncations are collected in `edits` until the caller applies them; every rule that needs a file's size looks
+    there first. `touched` tells which changes of the frame altered which node; what a mirror lays first is
     left out, as everything is touched there.
     """
 
-    def __init__(self, catalogue: LiveCatalogue) -> None:
-        """Begin with what the catalogue holds."""
+    def __init__(self, catalogue: LiveCatalogue, edits: PendingEdits) -> None:
+        """Begin with what the catalogue holds, and collect in `edits`."""
         self._catalogue = catalogue
         self._folders: dict[RelPath, int] = {ROOT: ROOT_NODE}
-        self.edits: dict[int, Edits] = {}
+        self.edits = edits
         self.touched: dict[tuple[int, bool], list[int]] = {}  # (node, lost a name) → first, last, first, last … of `ordinal`
         self.ordinal = 0  # of the change in its frame, those within groups counted one by one
         self.next_node = max(catalogue.number("next_node"), ROOT_NODE + 1)
@@ -51,10 +52,10 @@ class TreeFold:
         self.logical_bytes = catalogue.number("logical_bytes")
         self.mirroring = catalogue.number("mirroring")  # 0 no, 1 first baseline, 2 repair over an existing tree
 
-    def begin_frame(self) -> None:
-        """Count changes from 0 again, and forget what was touched before."""
+    def begin_frame(self, ordinal: int = 0) -> None:
+        """Count changes from `ordinal`, behind those of the frame that were applied before; forget what was touched before."""
         self.touched.clear()
-        self.ordinal = 0
+        self.ordinal = ordinal
 
     def forget_touches(self, ordinal: int) -> None:
         """Forget what the changes from `ordinal` on have touched: they are undone."""
@@ -163,7 +164,7 @@ class TreeFold:
         new = replace(
             state, attributes=change.attributes, content=change.content, size=size, target=change.target, device=change.device
         )
-        self.edits.pop(existing.node, None)
+        self.edits.forget(existing.node)
         if new != state:
             self._catalogue.change_state(state, new, sequence)
             self.logical_bytes += size - state.size
@@ -204,12 +205,14 @@ class TreeFold:
         if change.offset + len(change.data) > MAX_SIZE:
             raise DoesNotFit("write: the file would be too large")
         edits.write(change.offset, change.data)
+        self.edits.note(len(change.data))
         edits.sequence = sequence
         self._touch(node)
 
     def _truncate(self, change: Truncate, path: RelPath, sequence: int) -> None:
         node, edits = self._edits(path)
         edits.truncate(change.size)
+        self.edits.note(0)
         edits.sequence = sequence
         self._touch(node)
 
@@ -218,7 +221,7 @@ class TreeFold:
         state = self._state(node)
         if state.kind is not Kind.FILE:
             raise DoesNotFit("content: not a file")
-        self.edits.pop(node, None)
+        self.edits.forget(node)
         size = change.content.size if change.content is not None else 0
         attributes = change.attributes or state.attributes
         self.logical_bytes += size - state.size
@@ -249,7 +252,7 @@ class TreeFold:
         self._touch(name.node, is_gone=True)
         if state.linked and self._catalogue.has_live_name(name.node):
             return
-        self.edits.pop(name.node, None)
+        self.edits.forget(name.node)
         self._catalogue.end_state(state, sequence)
         self._count(state.kind, -1, -state.size)
 
@@ -350,7 +353,7 @@ class TreeFold:
             state = self._state(node)
             if state.kind is not Kind.FILE:
                 raise DoesNotFit("not a file")
-            edits = self.edits[node] = Edits(state.size)
+            edits = self.edits.begin(node, state.size)
         return node, edits
 
     def _count(self, kind: Kind, files: int, size: int) -> None:

@@ -202,13 +202,13 @@ def test_nothing_uncommitted_is_shown_while_a_fold_runs(rig: ShareRig, monkeypat
     rig.send([b"n%d" % n for n in range(50)], [Create(n, Kind.FILE, PLAIN) for n in range(50)])
     taken = rig.snapshot()
     seen: list[tuple[int, int]] = []
-    original = rig.fold._keep
+    original = rig.fold._records.keep
 
     def look_then_keep() -> None:
         seen.append((rig.fold.sequence, len(rig.reader.view(rig.fold.sequence).list_folder(ROOT))))
         original()
 
-    monkeypatch.setattr(rig.fold, "_keep", look_then_keep)
+    monkeypatch.setattr(rig.fold._records, "keep", look_then_keep)
     rig.fold.fold_all()
     assert seen == [(0, 0)] and rig.fold.sequence == taken.sequence
 
