@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from core.clock import NANOSECONDS, format_time
 from core.relpath import ROOT, RelPath
+from snapshots.control_format import SnapshotDeleted
 from snapshots.history import NeverThere, versions_of
 from snapshots.ledger_db import SnapshotRow
 from snapshots.moments import NoSuchMoment, Window, gmt_token, resolve_moment
@@ -223,3 +224,15 @@ def test_a_catalogue_ahead_of_its_journal_is_refused(rig: ShareRig) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(CatalogueAhead):
         ShareRig(rig.folder)
+
+
+def test_an_id_means_its_snapshot_whatever_stands_beside_it_and_one_that_is_to_go_means_none(rig: ShareRig) -> None:
+    rig.send([b"a"], [Create(0, Kind.FILE, PLAIN)])
+    taken = [rig.snapshot(), rig.snapshot(), rig.snapshot()]
+    rig.fold.order(lambda number, _: SnapshotDeleted(number, taken[1].id, 1, 2**62, "test"))
+    for row in (taken[0], taken[2]):
+        found = rig.instants.resolve(str(row.id)).snapshot
+        assert found is not None and found.id == row.id
+    for absent in (str(taken[1].id), "0", "9" * 60):
+        with pytest.raises(NoSuchMoment):
+            rig.instants.resolve(absent)
