@@ -45,6 +45,7 @@ class TreeFold:
         self._catalogue = catalogue
         self._folders: dict[RelPath, int] = {ROOT: ROOT_NODE}
         self.edits = edits
+        self._written: tuple[RelPath, int, Edits] | None = None  # by the last change; good while `edits` holds the same ones
         self.touched: dict[tuple[int, bool], list[int]] = {}  # (node, lost a name) → first, last, first, last … of `ordinal`
         self.ordinal = 0  # of the change in its frame, those within groups counted one by one
         self.next_node = max(catalogue.number("next_node"), ROOT_NODE + 1)
@@ -90,10 +91,15 @@ class TreeFold:
 
     def apply(self, change: SimpleChange, paths: tuple[RelPath, ...], sequence: int) -> None:
         """Apply one change; raise `DoesNotFit` with nothing done."""
+        if isinstance(change, Write):
+            self._write(change, paths[change.path], sequence)
+            return
+        if isinstance(change, Truncate):
+            self._truncate(change, paths[change.path], sequence)
+            return
+        self._written = None  # what stands at a path may change
         if isinstance(change, Create):
             self._create(change, paths[change.path], sequence)
-        elif isinstance(change, Write):
-            self._write(change, paths[change.path], sequence)
         elif isinstance(change, Content):
             self._content(change, paths[change.path], sequence)
         elif isinstance(change, SetAttributes):
@@ -102,10 +108,8 @@ class TreeFold:
             self._unlink(self._name_at(paths[change.path]), sequence)
         elif isinstance(change, Rename):
             self._rename(change, paths[change.path], paths[change.target], sequence)
-        elif isinstance(change, Link):
-            self._link(paths[change.path], paths[change.existing], sequence)
         else:
-            self._truncate(change, paths[change.path], sequence)
+            self._link(paths[change.path], paths[change.existing], sequence)
 
     def begin_mirror(self) -> None:
         """From here creates state what is there, also over what stands there."""
@@ -347,6 +351,8 @@ class TreeFold:
         return state
 
     def _edits(self, path: RelPath) -> tuple[int, Edits]:
+        if self._written is not None and self._written[0] == path and self.edits.get(self._written[1]) is self._written[2]:
+            return self._written[1:]
         node = self._name_at(path).node
         edits = self.edits.get(node)
         if edits is None:
@@ -354,6 +360,7 @@ class TreeFold:
             if state.kind is not Kind.FILE:
                 raise DoesNotFit("not a file")
             edits = self.edits.begin(node, state.size)
+        self._written = (path, node, edits)
         return node, edits
 
     def _count(self, kind: Kind, files: int, size: int) -> None:
