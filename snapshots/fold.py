@@ -18,7 +18,6 @@ from staging.changes import (
     ContentRef,
     Create,
     Kind,
-    Link,
     Rename,
     SetAttributes,
     SimpleChange,

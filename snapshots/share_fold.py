@@ -143,7 +143,7 @@ class ShareFold:
 
         Nothing that a reader has leased goes. A crash in between leaves segments that the next call removes.
         """
-        with self.turns.taken():
+        with self.turns.taken(patient=True):
             below = min([below, self.sequence, *self._leased])
             with transaction(self._catalogue.connection):
                 self._ledger.drop_anchors(below)
@@ -152,7 +152,7 @@ class ShareFold:
 
     def sweep(self) -> int:
         """Remove some rows that no fence sees any longer and that are sealed; return how many, 0 when there are no more."""
-        with self.turns.taken(), transaction(self._catalogue.connection):
+        with self.turns.taken(patient=True), transaction(self._catalogue.connection):
             return sweep_rows(self._catalogue.connection)
 
     @property
@@ -189,7 +189,7 @@ class ShareFold:
 
     def truncate_log(self) -> None:
         """Write the catalogue's WAL back and cut it."""
-        with self.turns.taken():
+        with self.turns.taken(patient=True):
             self._catalogue.truncate_log()
 
     # -- folding --------------------------------------------------------------------------------------------------
