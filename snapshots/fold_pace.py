@@ -9,10 +9,11 @@ however many come.
 from collections.abc import Callable
 
 CHANGES_A_TRANSACTION = 20_000  # as many as between two anchors, where writes are applied anyway
-LEAST_CHANGES = 50  # a few milliseconds
+LEAST_CHANGES = 100  # writes into as many chunks take some thirty milliseconds
 QUICK_BLOCKS = 64  # applying writes to so many blocks of contents takes some ten milliseconds
 _BYTES_A_TRANSACTION = 64 * 1024 * 1024  # of frames: bounds how long a transaction of large writes takes
-_SMALLER, _GROW = 8, 2
+_SMALLER = 8  # at once, so that the next who waits does not end a transaction in vain again
+_GROWS_BY = 8  # a part of it: with people coming every second, one transaction in some twenty is given up
 
 
 class GaveWay(Exception):
@@ -36,7 +37,7 @@ class FoldPace:
 
     def went_on(self) -> None:
         """Take more again: a transaction was ended."""
-        self._limit = min(self._limit * _GROW, CHANGES_A_TRANSACTION)
+        self._limit = min(self._limit + self._limit // _GROWS_BY, CHANGES_A_TRANSACTION)
 
 
 class FoldSlice:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from staging.chunk_format import PackedChunk
 
 BATCH_BYTES = 16 * 1024 * 1024  # a sync for each costs little beside writing it
-BATCH_CHUNKS = 256  # as many full ones; looking for deltas of these takes a tenth of a second, which is how long others may wait
+BATCH_CHUNKS = (
+    128  # looking for deltas of so many takes a twentieth of a second, which is how long others wait for what comes next
+)
 
 
 class PutBatch:

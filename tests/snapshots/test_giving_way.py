@@ -100,7 +100,7 @@ def test_transactions_shrink_when_they_are_given_up_and_the_least_is_never() -> 
         assert part.changes == LEAST_CHANGES
         pace.gave_way(part.changes)
     pace.slice(CHANGES_A_TRANSACTION, lambda: True).give_way(10**6)
-    for _ in range(10):
+    for _ in range(50):
         pace.went_on()
     with pytest.raises(GaveWay):
         pace.slice(CHANGES_A_TRANSACTION, lambda: True).give_way(10**6)
