@@ -12,7 +12,7 @@ from core.relpath import ROOT
 from snapshots.fold_pace import CHANGES_A_TRANSACTION, LEAST_CHANGES, FoldPace, GaveWay
 from snapshots.pending_edits import HELD_BYTES
 from snapshots.turns import Turns
-from staging.changes import Attributes, Barrier, Change, Create, Group, Kind, Rename, SetAttributes, Unlink, Write
+from staging.changes import Attributes, Barrier, Change, Create, Group, Kind, Mirror, Rename, SetAttributes, Unlink, Write
 from tests.faulty_files import FaultyFiles
 from tests.share_rig import ShareRig, listing
 
@@ -117,7 +117,8 @@ def rows(rig: ShareRig) -> list[object]:
 def test_frames_that_are_taken_in_parts_leave_the_same_rows(tmp_path: Path, restarts: bool) -> None:
     whole = ShareRig(tmp_path / "whole")
     names = [b"d", b"d/a", b"d/b", b"c", b"none/x"]
-    first: list[Change] = [Create(0, Kind.FOLDER, PLAIN), Create(1, Kind.FILE, PLAIN), Create(3, Kind.FILE, PLAIN), Barrier("")]
+    files: list[Change] = [Create(0, Kind.FOLDER, PLAIN), Create(1, Kind.FILE, PLAIN), Create(3, Kind.FILE, PLAIN)]
+    first: list[Change] = [Mirror(True), *files, Mirror(False), Barrier("")]
     chance = random.Random(5)
     for _ in range(4):
         more: list[Change] = []
@@ -127,6 +128,7 @@ def test_frames_that_are_taken_in_parts_leave_the_same_rows(tmp_path: Path, rest
             more += [Group((Rename(1, 2), Write(2, offset, b"g"), Rename(2, 1))), Group((Write(3, 1, b"undone"), Unlink(4)))]
         whole.send(names, [*first, *more])
         first = []
+    whole.send(names, [Mirror(True), *files[:2], Write(1, 3, b"z"), Barrier(""), Create(2, Kind.FILE, PLAIN), Mirror(False)])
     shutil.copytree(whole.folder, tmp_path / "parts")
     whole.fold.fold_all()
     parts = ShareRig(tmp_path / "parts")
