@@ -1,6 +1,7 @@
 """Stored values as the answers of the API: snapshots, entries, versions."""
 
 import base64
+import functools
 from collections.abc import Sequence
 
 from appliance.branches_db import BranchRow
@@ -45,6 +46,7 @@ def _time_or_none(time_ns: int) -> str | None:
     return format_time(time_ns) if time_ns else None
 
 
+@functools.cache  # there are seven, and a listing asks for each of its lines
 def kind_word(kind: object) -> str:
     """Return a kind as answered, like `character-device`."""
     return str(getattr(kind, "name", kind)).lower().replace("_", "-")

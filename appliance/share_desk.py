@@ -23,7 +23,7 @@ from appliance.vault import OpenShare, Vault
 from core.clock import format_time
 from core.errors import Damaged, NotFound, Refused, StagekeeperError, TryLater
 from core.relpath import RelPath, join, show_path, split
-from snapshots.fold_batch import CHANGES_A_TRANSACTION
+from snapshots.fold_pace import CHANGES_A_TRANSACTION
 from snapshots.history import versions_of
 from snapshots.ledger_db import SnapshotRow
 from snapshots.moments import Resolved

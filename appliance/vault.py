@@ -22,6 +22,7 @@ from snapshots.instants import Instants, Replays
 from snapshots.rebuild import rebuild_catalogue
 from snapshots.sealing import Sealer
 from snapshots.share_fold import ShareFold
+from snapshots.turns import Turns
 from snapshots.view_db import CatalogueReader
 from staging.journal import Journal
 from staging.journal_format import JournalDamaged
@@ -78,6 +79,7 @@ class Vault:
         self._replays = Replays()
         finish_removals(root, files)
         self.store = ChunkStore(root.packs, root.db / "index.db", root.store_id, files, clock)
+        self._one_fold = Turns()  # what folds hold of contents is bounded for all shares together
 
     def names(self) -> list[str]:
         """Return all shares as `BRANCH/SHARE`, sorted; damaged ones too."""
@@ -161,7 +163,7 @@ class Vault:
         journal = Journal(self._folder(name), share_id, self.clock, self._files)
         if not catalogue.exists():
             rebuild_catalogue(catalogue, journal, self.store, files=self._files)
-        fold = ShareFold(catalogue, branch, journal, self.store)
+        fold = ShareFold(catalogue, branch, journal, self.store, one_fold=self._one_fold)
         reader = CatalogueReader(catalogue, name, self.store)
         sealer = Sealer(journal, fold, reader, self.store, self.clock)
 

@@ -65,6 +65,8 @@ def is_within(path: RelPath, folder: RelPath) -> bool:
 def show_path(path: bytes) -> str:
     r"""Return a path as text that `read_path` turns back: what is no printable UTF-8 becomes `\xNN`, `\` becomes `\x5c`."""
     text = path.decode("utf-8", "surrogateescape")
+    if text.isprintable() and "\\" not in text:  # as nearly all are: listing a folder asks for every name in it
+        return text
     return "".join(c if c.isprintable() and c != "\\" else _escape(c) for c in text)
 
 

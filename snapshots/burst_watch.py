@@ -22,6 +22,7 @@ from staging.frame_format import Frame
 from staging.protocol import Position
 
 _KEY = "burst_window"
+_JUDGED = "burst_judged"
 _COUNTED_AT_LEAST = 20_000  # a walk below a folder goes so far even when less is a burst: the label says how much is lost
 _REPAIRING = 2
 
@@ -37,13 +38,25 @@ class BurstWatch:
         self._ledger = LedgerWriter(catalogue.connection)
         self._reader = LossReader(catalogue.connection)
         self._window = read_window(catalogue.text(_KEY)).up_to(catalogue.number("folded_sequence"))
+        self._judged = catalogue.number(_JUDGED)  # up to here changes are counted, perhaps before they are all applied
         self._counted: set[int] = set()
         self._policy: tuple[str, BurstLimits] = ("", burst_limits(Policy().thresholds))
         self.unsettled: Burst | None = None
         self._settling = False
 
     def stops_before(self, frame: Frame, changes: Sequence[Change], sequence: int, time_ns: int) -> bool:
-        """Tell whether the fold must stop before these changes, behind `sequence`, for a burst; else count them."""
+        """Tell whether the fold must stop before these changes, behind `sequence`, for a burst; else count them.
+
+        They are counted once, also when they are applied in parts.
+        """
+        if frame.header.last_sequence <= self._judged:
+            return False
+        if self._is_burst(frame, changes, sequence, time_ns):
+            return True
+        self._judged = frame.header.last_sequence
+        return False
+
+    def _is_burst(self, frame: Frame, changes: Sequence[Change], sequence: int, time_ns: int) -> bool:
         repairs = self._tree.mirroring == _REPAIRING
         if self._tree.mirroring == 1 or not may_destroy(changes, repairs):
             return False
@@ -72,7 +85,8 @@ class BurstWatch:
     def keep(self) -> None:
         """Write the window into the catalogue; a burst is known as told only once its snapshot is taken."""
         told = self._window.told and self.unsettled is None
-        self._catalogue.set(**{_KEY: write_window(replace(self._window, told=told))})
+        kept: dict[str, int | str] = {_KEY: write_window(replace(self._window, told=told)), _JUDGED: self._judged}
+        self._catalogue.set(**kept)
         self._counted.clear()  # from here on the rows themselves tell what was counted
 
     @property

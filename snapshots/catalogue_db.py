@@ -27,6 +27,7 @@ _UPDATE_STATE = (
     " content=?, target=?, device=?, linked=? WHERE node=? AND born=?"
 )
 
+_KINDS = {int(kind): kind for kind in Kind}  # ten times faster than asking the class, and asked for each row of a listing
 _encode_runs = msgspec.msgpack.Encoder().encode
 decode_runs = msgspec.msgpack.Decoder(tuple[int, ...]).decode
 _encode_xattrs = msgspec.msgpack.Encoder().encode
@@ -157,10 +158,18 @@ class CatalogueWriter:
         """Remember when the appliance received the frame that ends with `sequence`, and from where in the journal to read it."""
         self.connection.execute("INSERT OR REPLACE INTO moment VALUES (?,?,?,?)", (sequence, time_ns, *place))
 
-    def add_touched(self, sequence: int, touched: Mapping[tuple[int, bool], Sequence[int]]) -> None:
-        """Remember which changes of the frame that ends with `sequence` altered which nodes."""
+    def add_touched(self, sequence: int, touched: Mapping[tuple[int, bool], Sequence[int]], is_more: bool = False) -> None:
+        """Remember which changes of the frame that ends with `sequence` altered which nodes; `is_more`: beside what is known."""
+        if is_more:
+            touched = {key: _joined(self._touched(sequence, *key), runs) for key, runs in touched.items() if runs}
         rows = [(node, sequence, is_gone, _encode_runs(runs)) for (node, is_gone), runs in touched.items() if runs]
         self.connection.executemany("INSERT OR REPLACE INTO touched VALUES (?,?,?,?)", rows)
+
+    def _touched(self, sequence: int, node: int, is_gone: bool) -> Sequence[int]:
+        row = self.connection.execute(
+            "SELECT runs FROM touched WHERE node=? AND sequence=? AND gone=?", (node, sequence, is_gone)
+        ).fetchone()
+        return decode_runs(row[0]) if row else ()
 
     def drop_touched(self, below: int) -> None:
         """Forget what frames up to a sequence touched: the journal holds them no more."""
@@ -264,9 +273,16 @@ def state_of_row(row: tuple[object, ...], owner: tuple[bytes, bytes]) -> State:
      linked) = row  # fmt: skip
     attributes = Attributes(mode, uid, gid, mtime_ns, *owner, decode_xattrs(xattrs) if xattrs else ())  # type: ignore[arg-type]
     return State(
-        node, born, changed, Kind(kind), size, attributes,  # type: ignore[arg-type]
+        node, born, changed, _KINDS[kind], size, attributes,  # type: ignore[arg-type, index]
         content_of(content_kind, content, size), target, device, bool(linked),  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def _joined(earlier: Sequence[int], later: Sequence[int]) -> Sequence[int]:
+    """Return runs of changes and those behind them, together as if they had been noted at once."""
+    if earlier and earlier[-1] + 1 >= later[0]:
+        return (*earlier[:-1], *later[1:])
+    return (*earlier, *later)
 
 
 def content_of(content_kind: int, digest: bytes, size: int) -> ContentRef:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from core.relpath import RelPath
 from snapshots.fold import DoesNotFit, TreeFold
 from snapshots.live_catalogue import LiveCatalogue
-from staging.changes import Barrier, Change, Group, Mirror
+from snapshots.pending_edits import PendingEdits
+from staging.changes import Barrier, Change, Group, Mirror, SimpleChange
 
 FlushEdits = Callable[[], None]
 OnBarrier = Callable[[Barrier, int, int], None]
@@ -19,10 +20,13 @@ OnBarrier = Callable[[Barrier, int, int], None]
 class ChangeFold:
     """Applies change after change to a live tree; keeps whether the share was ever mirrored, and what did not fit last."""
 
-    def __init__(self, catalogue: LiveCatalogue, flush_edits: FlushEdits, on_barrier: OnBarrier) -> None:
-        """Begin with what the catalogue holds."""
+    def __init__(
+        self, catalogue: LiveCatalogue, flush_edits: FlushEdits, on_barrier: OnBarrier, held_bytes: int | None = None
+    ) -> None:
+        """Begin with what the catalogue holds; `flush_edits` is also called when collected edits hold more than `held_bytes`."""
         self._catalogue, self._flush_edits, self._on_barrier = catalogue, flush_edits, on_barrier
-        self.tree = TreeFold(catalogue)
+        self._edits = PendingEdits(held_bytes)
+        self.tree = TreeFold(catalogue, self._edits)
         self.mirrored = catalogue.number("mirrored")
         self.problem = ""
 
@@ -44,7 +48,7 @@ class ChangeFold:
             elif isinstance(change, Group):
                 self._group(change, paths, sequence)
             else:
-                self.tree.apply(change, paths, sequence)
+                self._simple(change, paths, sequence)
         except DoesNotFit as misfit:
             self.record_problem(sequence, str(misfit), f"change {sequence} did not fit: {misfit}")
         self.tree.ordinal = first + (len(change.changes) if isinstance(change, Group) else 1)
@@ -54,6 +58,11 @@ class ChangeFold:
         self.problem = told
         self._catalogue.add_problem(sequence, reason)
 
+    def _simple(self, change: SimpleChange, paths: tuple[RelPath, ...], sequence: int) -> None:
+        self.tree.apply(change, paths, sequence)
+        if self._edits.are_too_many:
+            self._flush_edits()
+
     def _group(self, group: Group, paths: tuple[RelPath, ...], sequence: int) -> None:
         """Apply all or nothing: edits collected so far are applied first, so that undoing the group cannot lose them."""
         self._flush_edits()
@@ -62,7 +71,7 @@ class ChangeFold:
         self._catalogue.begin_group()
         try:
             for tree.ordinal, change in enumerate(group.changes, start=first):
-                tree.apply(change, paths, sequence)
+                self._simple(change, paths, sequence)
             self._flush_edits()
         except DoesNotFit:
             self._catalogue.undo_group()

@@ -7,6 +7,7 @@ small writes cost a list's append each. Memory is bounded by the bytes that were
 Extent = tuple[int, int, bytes | bytearray | memoryview]
 """(start, end, data) of bytes that stand in the new content."""
 
+_BLOCK_BITS = 16  # of 64 KiB, the length that chunks have on average
 _SETTLE_EVERY = 65_536  # noted operations at least; then what was overwritten is let go
 
 
@@ -18,6 +19,7 @@ class Edits:
         self.size = size
         self.kept = size  # old bytes from here on are gone
         self.sequence = 0
+        self.blocks: set[int] = set()  # numbers of the blocks that writes fell into
         self._writes: list[tuple[int, int, bytes | bytearray | memoryview]] = []  # (offset, place in time, data)
         self._cuts: list[tuple[int, int]] = []  # (place in time, size)
         self._settle_at = _SETTLE_EVERY
@@ -27,6 +29,11 @@ class Edits:
         writes = self._writes
         writes.append((offset, len(writes), data))
         end = offset + len(data)
+        first, last = offset >> _BLOCK_BITS, (end - 1) >> _BLOCK_BITS
+        if first == last:
+            self.blocks.add(first)
+        else:
+            self.blocks.update(range(first, last + 1))
         if end > self.size:
             self.size = end
         if len(writes) >= self._settle_at:

@@ -10,6 +10,7 @@ from core.relpath import ROOT, RelPath, split
 from snapshots.catalogue_db import Name, State
 from snapshots.edits import Edits
 from snapshots.live_catalogue import LiveCatalogue
+from snapshots.pending_edits import PendingEdits
 from snapshots.schema_db import ROOT_NODE
 from staging.changes import (
     MAX_SIZE,
@@ -17,7 +18,6 @@ from staging.changes import (
     ContentRef,
     Create,
     Kind,
-    Link,
     Rename,
     SetAttributes,
     SimpleChange,
@@ -34,16 +34,17 @@ class DoesNotFit(Exception):
 class TreeFold:
     """Applies changes to one share's live tree through the verbs of a `LiveCatalogue`.
 
-    Writes and truncations are collected in `edits` (node → edits) until the caller applies them; every rule that needs a
-    file's size looks there first. `touched` tells which changes of the frame altered which node; what a mirror lays first is
+    Writes and truncations are collected in `edits` until the caller applies them; every rule that needs a file's size looks
+    there first. `touched` tells which changes of the frame altered which node; what a mirror lays first is
     left out, as everything is touched there.
     """
 
-    def __init__(self, catalogue: LiveCatalogue) -> None:
-        """Begin with what the catalogue holds."""
+    def __init__(self, catalogue: LiveCatalogue, edits: PendingEdits) -> None:
+        """Begin with what the catalogue holds, and collect in `edits`."""
         self._catalogue = catalogue
         self._folders: dict[RelPath, int] = {ROOT: ROOT_NODE}
-        self.edits: dict[int, Edits] = {}
+        self.edits = edits
+        self._written: tuple[RelPath, int, Edits] | None = None  # by the last change; good while `edits` holds the same ones
         self.touched: dict[tuple[int, bool], list[int]] = {}  # (node, lost a name) → first, last, first, last … of `ordinal`
         self.ordinal = 0  # of the change in its frame, those within groups counted one by one
         self.next_node = max(catalogue.number("next_node"), ROOT_NODE + 1)
@@ -51,10 +52,10 @@ class TreeFold:
         self.logical_bytes = catalogue.number("logical_bytes")
         self.mirroring = catalogue.number("mirroring")  # 0 no, 1 first baseline, 2 repair over an existing tree
 
-    def begin_frame(self) -> None:
-        """Count changes from 0 again, and forget what was touched before."""
+    def begin_frame(self, ordinal: int = 0) -> None:
+        """Count changes from `ordinal`, behind those of the frame that were applied before; forget what was touched before."""
         self.touched.clear()
-        self.ordinal = 0
+        self.ordinal = ordinal
 
     def forget_touches(self, ordinal: int) -> None:
         """Forget what the changes from `ordinal` on have touched: they are undone."""
@@ -89,10 +90,15 @@ class TreeFold:
 
     def apply(self, change: SimpleChange, paths: tuple[RelPath, ...], sequence: int) -> None:
         """Apply one change; raise `DoesNotFit` with nothing done."""
+        if isinstance(change, Write):
+            self._write(change, paths[change.path], sequence)
+            return
+        if isinstance(change, Truncate):
+            self._truncate(change, paths[change.path], sequence)
+            return
+        self._written = None  # what stands at a path may change
         if isinstance(change, Create):
             self._create(change, paths[change.path], sequence)
-        elif isinstance(change, Write):
-            self._write(change, paths[change.path], sequence)
         elif isinstance(change, Content):
             self._content(change, paths[change.path], sequence)
         elif isinstance(change, SetAttributes):
@@ -101,10 +107,8 @@ class TreeFold:
             self._unlink(self._name_at(paths[change.path]), sequence)
         elif isinstance(change, Rename):
             self._rename(change, paths[change.path], paths[change.target], sequence)
-        elif isinstance(change, Link):
-            self._link(paths[change.path], paths[change.existing], sequence)
         else:
-            self._truncate(change, paths[change.path], sequence)
+            self._link(paths[change.path], paths[change.existing], sequence)
 
     def begin_mirror(self) -> None:
         """From here creates state what is there, also over what stands there."""
@@ -163,7 +167,7 @@ class TreeFold:
         new = replace(
             state, attributes=change.attributes, content=change.content, size=size, target=change.target, device=change.device
         )
-        self.edits.pop(existing.node, None)
+        self.edits.forget(existing.node)
         if new != state:
             self._catalogue.change_state(state, new, sequence)
             self.logical_bytes += size - state.size
@@ -204,12 +208,14 @@ class TreeFold:
         if change.offset + len(change.data) > MAX_SIZE:
             raise DoesNotFit("write: the file would be too large")
         edits.write(change.offset, change.data)
+        self.edits.note(len(change.data))
         edits.sequence = sequence
         self._touch(node)
 
     def _truncate(self, change: Truncate, path: RelPath, sequence: int) -> None:
         node, edits = self._edits(path)
         edits.truncate(change.size)
+        self.edits.note(0)
         edits.sequence = sequence
         self._touch(node)
 
@@ -218,7 +224,7 @@ class TreeFold:
         state = self._state(node)
         if state.kind is not Kind.FILE:
             raise DoesNotFit("content: not a file")
-        self.edits.pop(node, None)
+        self.edits.forget(node)
         size = change.content.size if change.content is not None else 0
         attributes = change.attributes or state.attributes
         self.logical_bytes += size - state.size
@@ -249,7 +255,7 @@ class TreeFold:
         self._touch(name.node, is_gone=True)
         if state.linked and self._catalogue.has_live_name(name.node):
             return
-        self.edits.pop(name.node, None)
+        self.edits.forget(name.node)
         self._catalogue.end_state(state, sequence)
         self._count(state.kind, -1, -state.size)
 
@@ -344,13 +350,16 @@ class TreeFold:
         return state
 
     def _edits(self, path: RelPath) -> tuple[int, Edits]:
+        if self._written is not None and self._written[0] == path and self.edits.get(self._written[1]) is self._written[2]:
+            return self._written[1:]
         node = self._name_at(path).node
         edits = self.edits.get(node)
         if edits is None:
             state = self._state(node)
             if state.kind is not Kind.FILE:
                 raise DoesNotFit("not a file")
-            edits = self.edits[node] = Edits(state.size)
+            edits = self.edits.begin(node, state.size)
+        self._written = (path, node, edits)
         return node, edits
 
     def _count(self, kind: Kind, files: int, size: int) -> None:

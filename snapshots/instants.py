@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from core.clock import Clock
 from snapshots.journal_retention import JournalPolicy, trim_below
-from snapshots.ledger_db import Counters
+from snapshots.ledger_db import Counters, SnapshotRow
 from snapshots.moments import NoSuchMoment, Resolved, Window, resolve_moment
 from snapshots.replay import ReplayedShare
 from snapshots.share_fold import ShareFold
@@ -19,6 +19,8 @@ from snapshots.view_db import CatalogueReader, SnapshotView
 from staging.journal import Journal
 
 KEPT_REPLAYS = 4  # each holds what changed between two anchors: some ten MB at most
+
+_ID_DIGITS = 18  # what SQLite can hold
 
 
 class Replays:
@@ -76,10 +78,18 @@ class Instants:
 
     def resolve(self, moment: str) -> Resolved:
         """Return what a moment means, folded up to there unless it is the live state; raise `NoSuchMoment`."""
-        resolved = resolve_moment(moment, self._reader.ledger.snapshots(), self._fold.sequence, self.window)
+        resolved = resolve_moment(moment, self._candidates(moment), self._fold.sequence, self.window)
         if not resolved.is_live:
             self._fold.fold_to(resolved.sequence)
         return resolved
+
+    def _candidates(self, moment: str) -> list[SnapshotRow]:
+        """Return the snapshots among which a moment may mean one, by sequence: all, unless it is the id of one that there is."""
+        if moment.isdecimal() and len(moment) <= _ID_DIGITS:
+            row = self._reader.ledger.snapshot(int(moment))
+            if row is not None and not row.deleted_ns:
+                return [row]
+        return self._reader.ledger.snapshots() if moment else []
 
     def view(self, resolved: Resolved) -> SnapshotView:
         """Return the share as of a resolved moment, for a short look."""

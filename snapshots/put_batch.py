@@ -5,6 +5,9 @@ from collections.abc import Callable
 from staging.chunk_format import PackedChunk
 
 BATCH_BYTES = 16 * 1024 * 1024  # a sync for each costs little beside writing it
+BATCH_CHUNKS = (
+    128  # looking for deltas of so many takes a twentieth of a second, which is how long others wait for what comes next
+)
 
 
 class PutBatch:
@@ -20,7 +23,7 @@ class PutBatch:
         """Take a chunk; it is durable when `finish` returns, if not earlier."""
         self._chunks.append(chunk)
         self._bytes += len(chunk.data)
-        if self._bytes >= BATCH_BYTES:
+        if self._bytes >= BATCH_BYTES or len(self._chunks) >= BATCH_CHUNKS:
             self.finish()
 
     def finish(self) -> None:

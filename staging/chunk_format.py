@@ -94,7 +94,7 @@ def pack_chunk(
 ) -> PackedChunk:
     """Pack a chunk's bytes with a zstd level, raw when zstd does not help."""
     address = digest or address_of(kind, data)
-    packed = _packers.compressor(level).compress(data)
+    packed = bytes(memoryview(_packers.compressor(level).compress(data)))  # a copy: zstandard's keeps room for the worst case
     if len(packed) + _MIN_GAIN > len(data):
         return PackedChunk(kind, address, Form.RAW, len(data), data, replaces)
     return PackedChunk(kind, address, Form.ZSTD, len(data), packed, replaces)

@@ -13,6 +13,7 @@ from snapshots.rebuild import rebuild_catalogue
 from snapshots.sealing import Sealer
 from snapshots.share_fold import ANCHORED, ShareFold
 from snapshots.tree import TreeView
+from snapshots.turns import Turns
 from snapshots.view_db import CatalogueReader
 from staging.changes import Change, ContentRef
 from staging.chunk_format import ChunkKind, PackedChunk, address_of, item_parts, pack_chunk
@@ -31,9 +32,14 @@ class ShareRig:
     """Everything that one share needs; `reopen` is a restart of the appliance."""
 
     def __init__(
-        self, folder: Path, files: FileLayer = OS_FILES, limits: AnchorLimits = ANCHORED, clock: Clock | None = None
+        self,
+        folder: Path,
+        files: FileLayer = OS_FILES,
+        limits: AnchorLimits = ANCHORED,
+        clock: Clock | None = None,
+        one_fold: Turns | None = None,
     ) -> None:
-        self.folder, self.files, self.limits = folder, files, limits
+        self.folder, self.files, self.limits, self.one_fold = folder, files, limits, one_fold
         self.clock = clock or SystemClock()
         self.epoch = 1
         self._open()
@@ -43,7 +49,7 @@ class ShareRig:
         self.journal = Journal(self.folder / "journal", SHARE_ID, self.clock, self.files)
         if not (self.folder / "share.db").exists():
             rebuild_catalogue(self.folder / "share.db", self.journal, self.store, files=self.files)
-        self.fold = ShareFold(self.folder / "share.db", "branch", self.journal, self.store, self.limits)
+        self.fold = ShareFold(self.folder / "share.db", "branch", self.journal, self.store, self.limits, self.one_fold)
         self.reader = CatalogueReader(self.folder / "share.db", "branch/share", self.store)
         self.instants = Instants(self.fold, self.reader, self.journal, self.clock, Replays())
         self.sealer = Sealer(self.journal, self.fold, self.reader, self.store, self.clock)

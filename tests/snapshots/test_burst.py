@@ -147,6 +147,22 @@ def test_all_files_gone_in_one_frame_are_in_a_held_snapshot(rig: Clocked) -> Non
     assert row.label == "before all 1 000 files were deleted"
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_frame_that_is_folded_in_parts_is_counted_once(rig: Clocked, restarts: bool) -> None:
+    rig.send(NAMES, ALL_GONE[:200])  # of a thousand: less than a quarter, unless each part counts what is left again
+    while rig.fold.sequence < rig.journal.durable.sequence:
+        rig.fold.fold(20)
+        if restarts:
+            rig.reopen()
+    assert rig.held() == []
+    rig.send(NAMES, ALL_GONE[200:])
+    while rig.fold.sequence < rig.journal.durable.sequence:
+        rig.fold.fold(100)
+        if restarts:
+            rig.reopen()
+    assert names_of(rig, rig.the_one_held()) == set(NAMES) and set(listing(rig.live())) == {b""}
+
+
 @pytest.mark.parametrize("way", ["at once", "one by one", "slowly", "restarted"])
 def test_all_files_gone_in_fifty_frames_are_in_a_held_snapshot(rig: Clocked, way: str) -> None:
     def then() -> None:

@@ -2,7 +2,7 @@
 
 import random
 
-from snapshots.put_batch import BATCH_BYTES, PutBatch
+from snapshots.put_batch import BATCH_BYTES, BATCH_CHUNKS, PutBatch
 from staging.chunk_format import ChunkKind, PackedChunk, pack_chunk
 
 
@@ -16,3 +16,12 @@ def test_chunks_are_put_in_order_as_soon_as_they_are_enough() -> None:
     batch.finish()
     batch.finish()
     assert [chunk for put in puts for chunk in put] == chunks and len(puts) == 2
+
+
+def test_many_small_chunks_are_put_before_others_wait_long_for_the_store() -> None:
+    puts: list[int] = []
+    batch = PutBatch(lambda chunks: puts.append(len(chunks)))
+    for number in range(2 * BATCH_CHUNKS + 1):
+        batch.add(pack_chunk(ChunkKind.DATA, b"%d" % number))
+    batch.finish()
+    assert puts == [BATCH_CHUNKS, BATCH_CHUNKS, 1]

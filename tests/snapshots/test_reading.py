@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from core.clock import NANOSECONDS, format_time
 from core.relpath import ROOT, RelPath
+from snapshots.control_format import SnapshotDeleted
 from snapshots.history import NeverThere, versions_of
 from snapshots.ledger_db import SnapshotRow
 from snapshots.moments import NoSuchMoment, Window, gmt_token, resolve_moment
@@ -202,13 +203,13 @@ def test_nothing_uncommitted_is_shown_while_a_fold_runs(rig: ShareRig, monkeypat
     rig.send([b"n%d" % n for n in range(50)], [Create(n, Kind.FILE, PLAIN) for n in range(50)])
     taken = rig.snapshot()
     seen: list[tuple[int, int]] = []
-    original = rig.fold._keep
+    original = rig.fold._records.keep
 
     def look_then_keep() -> None:
         seen.append((rig.fold.sequence, len(rig.reader.view(rig.fold.sequence).list_folder(ROOT))))
         original()
 
-    monkeypatch.setattr(rig.fold, "_keep", look_then_keep)
+    monkeypatch.setattr(rig.fold._records, "keep", look_then_keep)
     rig.fold.fold_all()
     assert seen == [(0, 0)] and rig.fold.sequence == taken.sequence
 
@@ -223,3 +224,15 @@ def test_a_catalogue_ahead_of_its_journal_is_refused(rig: ShareRig) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(CatalogueAhead):
         ShareRig(rig.folder)
+
+
+def test_an_id_means_its_snapshot_whatever_stands_beside_it_and_one_that_is_to_go_means_none(rig: ShareRig) -> None:
+    rig.send([b"a"], [Create(0, Kind.FILE, PLAIN)])
+    taken = [rig.snapshot(), rig.snapshot(), rig.snapshot()]
+    rig.fold.order(lambda number, _: SnapshotDeleted(number, taken[1].id, 1, 2**62, "test"))
+    for row in (taken[0], taken[2]):
+        found = rig.instants.resolve(str(row.id)).snapshot
+        assert found is not None and found.id == row.id
+    for absent in (str(taken[1].id), "0", "9" * 60):
+        with pytest.raises(NoSuchMoment):
+            rig.instants.resolve(absent)

@@ -1,6 +1,7 @@
 """Cutting, recipes, editing: the same bytes give the same names however they came to be."""
 
 import random
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -213,3 +214,15 @@ def test_a_body_of_rubbish_is_never_taken_for_chunks(body: bytes) -> None:
 def test_wrong_forms_and_sizes_are_refused(form: int, size: int) -> None:
     with pytest.raises(ChunkDamaged):
         unpack_chunk(form, size, b"0123456789")
+
+
+def test_a_packed_chunk_holds_no_more_memory_than_its_bytes() -> None:
+    data = bytes(200_000)
+    pack_chunk(ChunkKind.DATA, data)  # makes the compressor
+    tracemalloc.start()
+    try:
+        chunks = [pack_chunk(ChunkKind.DATA, data) for _ in range(20)]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < sum(len(chunk.data) for chunk in chunks) + 20 * 2000
