@@ -1,4 +1,4 @@
-"""The installed `serve` over an ext4 of its own, whose power is cut while an agent works: everything answered is there after it."""
+"""The installed `serve` over an ext4 of its own, whose power is cut while an agent works: what was answered is there."""
 
 import random
 import threading
