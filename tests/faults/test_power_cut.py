@@ -16,7 +16,7 @@ from tests.faults.loop_disk import LoopDisk, loop_disk
 from tests.faults.whole_life import SMALL_PACKS, Ledger, check, play
 from tests.faulty_files import FaultyFiles
 
-SAMPLE = 4
+SAMPLE = 3
 MOMENTS = 60
 _CUT, _LIVED = 3, 0
 
