@@ -15,7 +15,7 @@ from core.errors import StagekeeperError, Stopped, TryLater
 from tests.faults.whole_life import SMALL_PACKS, Ledger, check, play, play_on
 from tests.faulty_files import FaultyFiles
 
-SAMPLE = 9
+SAMPLE = 7
 FAULTS = ("EIO", "ENOSPC")
 
 
