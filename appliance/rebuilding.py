@@ -1,7 +1,8 @@
 """Making the databases of the store again, from packs and journals alone: `stagekeeper rebuild`.
 
 The old ones are moved aside first, never removed: whoever rebuilds may need to look at them. A note in the folder tells that a
-rebuild has begun; one that was cut off goes on where it was, with the shares that are not done yet. The appliance must not run.
+rebuild has begun; one that was cut off goes on where it was, with the shares that are not done yet. The appliance must not run,
+nor may it be opened while the old databases are only partly moved: one without its WAL is an older state, or none at all.
 """
 
 import os
@@ -19,11 +20,16 @@ from appliance.root_lock import RootLock
 from appliance.vault import Vault
 from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer, make_directories, move_file, remove_file, replace_file
-from core.errors import Damaged
+from core.errors import Damaged, TryLater
 from web.operations import Progress
 
 _NOTE = "rebuilding"
 _ASIDE = "before-rebuild"
+_MOVING = "moving to "  # stands before the folder's name in the note until all that is old lies there
+
+
+class RebuildUnfinished(TryLater):
+    """A rebuild was cut off while it moved the old databases aside."""
 
 
 class RebuiltShare(Struct, frozen=True):
@@ -88,15 +94,25 @@ def rebuild(
         lock.release()
 
 
+def check_not_moving(root: Root) -> None:
+    """Raise `RebuildUnfinished` while the databases are only partly what they were."""
+    note = root.db / _NOTE
+    if note.exists() and note.read_text().startswith(_MOVING):
+        raise RebuildUnfinished("a rebuild was cut off at its beginning", remedy="run `stagekeeper rebuild` again: it goes on")
+
+
 def _begin(root: Root, files: FileLayer) -> Path:
     """Move the old databases aside, once, and return where they lie."""
     note = root.db / _NOTE
-    if note.exists():
-        return root.db / note.read_text()
-    number = 1
-    while (root.db / f"{_ASIDE}-{number}").exists():
-        number += 1
-    aside = root.db / f"{_ASIDE}-{number}"
+    if not note.exists():
+        number = 1
+        while (root.db / f"{_ASIDE}-{number}").exists():
+            number += 1
+        replace_file(note, f"{_MOVING}{_ASIDE}-{number}".encode(), files)
+    begun = note.read_text()
+    aside = root.db / begun.removeprefix(_MOVING)
+    if not begun.startswith(_MOVING):
+        return aside
     make_directories(aside, files)
     for old in _databases(root):
         target = aside / old.relative_to(root.db)

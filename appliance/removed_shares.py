@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from appliance.root import Root
 from core.durable import FileLayer, move_file, remove_file, remove_folder
+from core.errors import StagekeeperError
 
 _ID_CHARACTERS = 32  # the share's id in hexadecimal: a later share of the same name gets another one
 _PER_SHARE = ("shares", "find")  # folders below db/ with one database for each share
@@ -38,5 +39,5 @@ def finish_removals(root: Root, files: FileLayer) -> None:
     """Remove what earlier removals left; a disk that refuses keeps it until the next start."""
     for folder in sorted(root.journal.glob("*/.*")):
         name = folder.name[1 : -_ID_CHARACTERS - 1]
-        with suppress(OSError):
+        with suppress(StagekeeperError, OSError):
             finish_removal(root, f"{folder.parent.name}/{name}", files)

@@ -27,6 +27,7 @@ from appliance.enrolment import EnrolmentDesk
 from appliance.exports import Exporter
 from appliance.free_space import FreeSpaceHistory
 from appliance.jobs import ExportPlace, collect_store, export_snapshots, prune_shares, schedule_actor, scrub_store, take_snapshots
+from appliance.rebuilding import check_not_moving
 from appliance.rights import Rights
 from appliance.root import Root, check_owner, open_root
 from appliance.root_lock import RootLock
@@ -268,6 +269,7 @@ def open_appliance(
     settings = load_settings(root.settings_file, environment)
     lock = RootLock(root.lock_file)
     stack.callback(lock.release)
+    check_not_moving(root)
     used = certificate or certificate_of(root, settings)
     plumbing = build_plumbing(root, settings, used, machine, stack)
     parts = make_parts(plumbing)

@@ -3,12 +3,15 @@
 Every such step goes through a `FileLayer`, so that tests can kill, fail or tear the work at each of them. Promises:
 what `AppendFile.sync` returned for survives a power cut together with the file's name; a file written by `replace_file`
 is there whole or not at all; after a failed write or sync a file takes no more data (a second fsync answers OK while
-the data is gone: reproduced on Linux).
+the data is gone: reproduced on Linux), and what the sync failed for is cut away, so that nobody finds it and syncs it again.
+What the operating system refuses comes out as `NoSpace` or `WriteFailed`; that there is no such file stays `FileNotFoundError`.
 """
 
 import contextlib
+import errno
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +27,29 @@ class WriteFailed(Stopped):
 
 class NoSpace(TryLater):
     """The disk (or the table of open files) is full; nothing of the write was kept."""
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+@contextlib.contextmanager
+def _told(act: str, path: Path) -> Iterator[None]:
+    """Raise what the operating system refuses inside as one of our errors."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _failure_of(f"cannot {act} {path}", error) from error
+
+
+def _failure_of(what: str, error: OSError) -> NoSpace | WriteFailed:
+    if error.errno in _FULL:
+        return NoSpace(f"{what}: {error.strerror}", remedy="free disk space")
+    if error.errno in _NO_DESCRIPTORS:
+        return NoSpace(f"{what}: {error.strerror}", remedy="allow the process more open files")
+    return WriteFailed(f"{what}: {error.strerror}", remedy="check the disk and who may write there, then try again")
 
 
 class FileLayer(Protocol):
@@ -125,41 +151,48 @@ class AppendFile:
         self.path = path
         self._files = files
         self._descriptor = -1
-        try:
-            self._descriptor = files.open_append(path)
-            self.size = os.fstat(self._descriptor).st_size
-            if self.size == 0:  # new, or made just before a crash: its name may not be durable yet
-                files.sync_directory(path.parent)
-        except OSError as error:
-            self.close()
-            raise NoSpace(f"cannot open {path}: {error.strerror}", remedy="free disk space or descriptors") from error
+        self._lock = threading.Lock()  # no append may land behind what a failed sync cuts away
         self._failure: str | None = None
+        try:
+            with _told("open", path):
+                self._descriptor = files.open_append(path)
+                self.size = self._synced_size = os.fstat(self._descriptor).st_size
+                if self.size == 0:  # new, or made just before a crash: its name may not be durable yet
+                    files.sync_directory(path.parent)
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, buffers: Sequence[Buffer]) -> int:
         """Append and return the offset of the first byte; not durable before `sync` returned."""
-        self._check()
-        offset = self.size
-        try:
-            self._files.write(self._descriptor, buffers)
-        except OSError as error:
-            self._undo_append(offset, error)
-            raise NoSpace(f"cannot write {self.path}: {error.strerror}", remedy="free disk space") from error
-        self.size = offset + sum(len(buffer) for buffer in buffers)
-        return offset
+        with self._lock:
+            self._check()
+            offset = self.size
+            try:
+                self._files.write(self._descriptor, buffers)
+            except OSError as error:
+                self._undo_append(offset, error)
+                raise NoSpace(f"cannot write {self.path}: {error.strerror}", remedy="free disk space") from error
+            self.size = offset + sum(len(buffer) for buffer in buffers)
+            return offset
 
     def sync(self) -> None:
         """Return when all that was appended before the call is durable; a failure is final for this file."""
         self._check()
+        size = self.size
         try:
             self._files.sync(self._descriptor)
         except OSError as error:
-            self._failure = f"sync failed: {error.strerror}"
+            self._undo_unsynced(error)
             raise self._failed() from error
+        self._synced_size = max(self._synced_size, size)
 
     def truncate(self, size: int) -> None:
         """Cut a torn tail off and make that durable; used while opening only."""
-        self._files.truncate(self._descriptor, size)
+        with _told("cut", self.path):
+            self._files.truncate(self._descriptor, size)
         self.size = size
+        self._synced_size = min(self._synced_size, size)
         self.sync()
 
     def read_at(self, offset: int, length: int) -> bytes:
@@ -183,6 +216,14 @@ class AppendFile:
             self._failure = f"write failed: {cause.strerror}"
             raise self._failed() from cause
 
+    def _undo_unsynced(self, cause: OSError) -> None:
+        """Take no more data, and cut away what no sync holds: it can be read still, and the next sync would say OK to it."""
+        with self._lock:
+            self._failure = self._failure or f"sync failed: {cause.strerror}"
+            with contextlib.suppress(OSError):  # a disk that refuses this too takes nothing when it is opened again either
+                self._files.truncate(self._descriptor, self._synced_size)
+                self.size = self._synced_size
+
     def _check(self) -> None:
         if self._failure:
             raise self._failed()
@@ -194,22 +235,20 @@ class AppendFile:
         )
 
 
-_FULL = frozenset({28, 122, 27})  # ENOSPC, EDQUOT, EFBIG
-
-
 def replace_file(path: Path, data: bytes, files: FileLayer = OS_FILES) -> None:
     """Write `path` anew, whole or not at all, and make it durable."""
     temporary = path.with_name(path.name + ".new")
-    if temporary.exists():
-        files.unlink(temporary)
-    descriptor = files.open_append(temporary)
-    try:
-        files.write(descriptor, [data])
-        files.sync(descriptor)
-    finally:
-        os.close(descriptor)
-    files.rename(temporary, path)
-    files.sync_directory(path.parent)
+    with _told("write", path):
+        if temporary.exists():
+            files.unlink(temporary)
+        descriptor = files.open_append(temporary)
+        try:
+            files.write(descriptor, [data])
+            files.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        files.rename(temporary, path)
+        files.sync_directory(path.parent)
 
 
 def reserve_file(path: Path, size: int, files: FileLayer = OS_FILES) -> bool:
@@ -231,22 +270,27 @@ def reserve_file(path: Path, size: int, files: FileLayer = OS_FILES) -> bool:
 
 def move_file(source: Path, target: Path, files: FileLayer = OS_FILES) -> None:
     """Give a file that is durable already another name in the same file system, and make that durable."""
-    files.rename(source, target)
-    files.sync_directory(target.parent)
+    with _told("move", source):
+        files.rename(source, target)
+        files.sync_directory(target.parent)
+        if source.parent != target.parent:
+            files.sync_directory(source.parent)
 
 
 def remove_file(path: Path, files: FileLayer = OS_FILES) -> None:
     """Remove a file and make its absence durable."""
-    files.unlink(path)
-    files.sync_directory(path.parent)
+    with _told("remove", path):
+        files.unlink(path)
+        files.sync_directory(path.parent)
 
 
 def remove_folder(path: Path, files: FileLayer = OS_FILES) -> None:
     """Remove a directory with the files in it and make its absence durable; what a crash leaves is removed by the next call."""
-    for file in sorted(path.iterdir()):
-        files.unlink(file)
-    files.remove_directory(path)
-    files.sync_directory(path.parent)
+    with _told("remove", path):
+        for file in sorted(path.iterdir()):
+            files.unlink(file)
+        files.remove_directory(path)
+        files.sync_directory(path.parent)
 
 
 def make_directories(path: Path, files: FileLayer = OS_FILES) -> None:
@@ -255,9 +299,10 @@ def make_directories(path: Path, files: FileLayer = OS_FILES) -> None:
         return
     make_directories(path.parent, files)
     try:
-        files.make_directory(path)
-        files.sync_directory(path.parent)
-    except OSError as error:
+        with _told("make", path):
+            files.make_directory(path)
+            files.sync_directory(path.parent)
+    except Exception:
         with contextlib.suppress(OSError):
             os.rmdir(path)  # else the next call would take its name for durable
-        raise NoSpace(f"cannot make {path}: {error.strerror}", remedy="free disk space") from error
+        raise

@@ -7,7 +7,7 @@ goes only through the trash, where it stays whole for a time.
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.durable import OS_FILES, AppendFile, FileLayer, make_directories, remove_file
+from core.durable import OS_FILES, AppendFile, FileLayer, make_directories, move_file, remove_file
 from core.framing import record_parts
 from snapshots import pack_format as fmt
 from snapshots.pack_format import Location, StoredChunk, TrailerEntry
@@ -34,13 +34,19 @@ class PackDirectory(PackReader):
         """Take up the newest pack: cut a torn tail, continue it unless it is sealed, damaged or of an older format.
 
         Nothing is cut below `indexed_bytes`, nor before a record that checks: that was durable, so it is damage, and
-        the pack is left as it is (its other records stay readable); the next chunk begins a new one.
+        the pack is left as it is (its other records stay readable); the next chunk begins a new one. What is there afterwards is
+        durable in any case: a crash may have come before its sync, and it is about to be indexed.
         """
-        if self.number == 0 or self.is_sealed(self.number):
+        if self.number == 0:
             return
         file = AppendFile(self.path(self.number), self._files)
+        if self.is_sealed(self.number):
+            file.sync()
+            file.close()
+            return
         entries, end, whole, version = self._scan(self.number)
         if whole < end or end < indexed_bytes or version != fmt.VERSION:
+            file.sync()
             file.close()
             return
         if end < file.size:
@@ -97,10 +103,7 @@ class PackDirectory(PackReader):
             return
         trash = self.directory / TRASH
         make_directories(trash, self._files)
-        path = self.path(number)
-        self._files.rename(path, trash / f"{number:012x}.{now_ns}")
-        self._files.sync_directory(trash)
-        self._files.sync_directory(path.parent)
+        move_file(self.path(number), trash / f"{number:012x}.{now_ns}", self._files)
         self.forget(number)
 
     def empty_trash(self, before_ns: int) -> int:
@@ -142,7 +145,11 @@ class PackDirectory(PackReader):
         path = self.path(self.number + 1)
         make_directories(path.parent, self._files)
         file = AppendFile(path, self._files)
-        file.append(self._head(self.number + 1))
+        try:
+            file.append(self._head(self.number + 1))
+        except BaseException:
+            file.close()
+            raise
         self._open, self._entries = file, []
         self.number += 1
         return file

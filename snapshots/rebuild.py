@@ -13,6 +13,7 @@ from core.durable import OS_FILES, FileLayer, move_file, remove_file
 from snapshots.catalogue_db import CatalogueWriter
 from snapshots.chunk_store import ChunkStore
 from snapshots.control_format import Sealed, decode_control
+from snapshots.ledger_db import LedgerWriter
 from snapshots.own_content import read_own_content
 from snapshots.seal_db import CatalogueFiller
 from snapshots.seal_format import SealDamaged, SealHead, decode_rows
@@ -63,13 +64,20 @@ def rebuild_catalogue(
     unfinished = path.with_name(path.name + ".rebuilt")
     for leftover in path.parent.glob(unfinished.name + "*"):
         remove_file(leftover, files)
-    fill_catalogue(unfinished, seal_chain(store, journal.share_id, Digest(newest.digest)), store, report)
+    chain = seal_chain(store, journal.share_id, Digest(newest.digest))
+    fill_catalogue(unfinished, chain, store, report, journal.start.sequence)
     move_file(unfinished, path, files)
     return newest.sequence
 
 
-def fill_catalogue(path: Path, chain: list[tuple[Digest, SealHead]], store: ChunkStore, report: Report) -> None:
-    """Write a new catalogue that holds what a chain of seals holds."""
+def fill_catalogue(
+    path: Path, chain: list[tuple[Digest, SealHead]], store: ChunkStore, report: Report, readable_from: int = 0
+) -> None:
+    """Write a new catalogue that holds what a chain of seals holds.
+
+    Anchors below `readable_from` are left out: the journal was trimmed up to there after the newest seal was written, and what
+    only they kept may be collected.
+    """
     catalogue = CatalogueWriter(path)
     connection = catalogue.connection
     total, done = sum(head.rows for _, head in chain), 0
@@ -88,6 +96,7 @@ def fill_catalogue(path: Path, chain: list[tuple[Digest, SealHead]], store: Chun
             filler.end_seal(head.sequence, digest, head.full, head.sealed_ns)
         last = chain[-1][1]
         filler.finish(last.sequence)
+        LedgerWriter(connection).drop_anchors(readable_from)
         sweep_all(connection)
         catalogue.set(
             folded_sequence=last.sequence, next_node=last.next_node, files=last.files, logical_bytes=last.logical_bytes,

@@ -255,8 +255,12 @@ class Journal:
     def _start_segment(self) -> None:
         path = self._directory / f"{self.position.sequence:020d}.skj"
         file = AppendFile(path, self._files)
-        file.append(record_parts(HEAD, encode_head(self._share_id, self.position)))
-        file.sync()
+        try:
+            file.append(record_parts(HEAD, encode_head(self._share_id, self.position)))
+            file.sync()
+        except BaseException:
+            file.close()  # it is tried again with every record
+            raise
         self._use(file, self.position)
 
     def _use(self, file: AppendFile, start: Position) -> None:

@@ -2,7 +2,8 @@
 
 `Killed` derives from BaseException, so that no handler in the product can swallow it, as none can swallow SIGKILL. After
 it the layer refuses every further operation. `lose_unsynced` then makes the files what a power cut would have
-left: data behind the last sync of a file is cut away, names behind the last sync of a directory are undone.
+left: data behind the last sync of a file is cut away, names behind the last sync of a directory are undone. What a sync failed
+for is lost for good unless it is written again: the next sync says OK all the same, as Linux does.
 """
 
 import errno
@@ -28,6 +29,7 @@ class FaultyFiles(FileLayer):
         self._real = OsFileLayer()
         self._paths: dict[int, Path] = {}
         self._synced_sizes: dict[Path, int] = {}
+        self._lost: dict[Path, tuple[int, int]] = {}
         self._new_names: dict[Path, list[Path]] = {}
         self._renames: list[tuple[Path, Path, bytes | None, Path]] = []
 
@@ -36,8 +38,10 @@ class FaultyFiles(FileLayer):
         self._before("open", path)
         descriptor = self._real.open_append(path)
         self._paths[descriptor] = path
-        self._synced_sizes.setdefault(path, 0 if is_new else os.fstat(descriptor).st_size)
+        self._synced_sizes.setdefault(path, os.fstat(descriptor).st_size)
         if is_new:
+            self._synced_sizes[path] = 0
+            self._lost.pop(path, None)
             self._new_names.setdefault(path.parent, []).append(path)
         return descriptor
 
@@ -51,7 +55,11 @@ class FaultyFiles(FileLayer):
 
     def sync(self, descriptor: int) -> None:
         path = self._paths[descriptor]
-        self._before("sync", path)
+        try:
+            self._before("sync", path)
+        except OSError:
+            self._lost[path] = (self._synced_sizes[path], os.fstat(descriptor).st_size)
+            raise
         self._real.sync(descriptor)
         self._synced_sizes[path] = os.fstat(descriptor).st_size
         self._after()
@@ -61,6 +69,7 @@ class FaultyFiles(FileLayer):
         self._before("truncate", path)
         self._real.truncate(descriptor, size)
         self._synced_sizes[path] = min(self._synced_sizes[path], size)
+        self._written_again(path, size, self._lost.get(path, (0, 0))[1])
         self._after()
 
     def allocate(self, descriptor: int, size: int) -> None:
@@ -80,7 +89,12 @@ class FaultyFiles(FileLayer):
         old = target.read_bytes() if target.exists() else None
         self._real.rename(source, target)
         self._renames.append((source, target, old, target.parent))
-        self._synced_sizes[target] = self._synced_sizes.get(source, 0)
+        self._synced_sizes.pop(target, None)
+        self._lost.pop(target, None)
+        if source in self._synced_sizes:  # else somebody else wrote it: SQLite
+            self._synced_sizes[target] = self._synced_sizes.pop(source)
+        if source in self._lost:
+            self._lost[target] = self._lost.pop(source)
         self._after()
 
     def unlink(self, path: Path) -> None:
@@ -108,12 +122,25 @@ class FaultyFiles(FileLayer):
         for path, size in self._synced_sizes.items():
             if path.is_file() and path.stat().st_size > size:
                 os.truncate(path, size)
+        for path, (start, end) in self._lost.items():
+            if path.is_file() and path.stat().st_size > start:
+                with path.open("r+b") as file:
+                    file.seek(start)
+                    file.write(bytes(min(end, path.stat().st_size) - start))
         for names in self._new_names.values():
             for path in names:
                 if path.is_dir():
                     _remove_tree(path)
                 elif path.exists():
                     path.unlink()
+
+    def _written_again(self, path: Path, start: int, end: int) -> None:
+        """Note that what stood at a place was cut away, or was written once more: the next sync holds for it."""
+        lost = self._lost.get(path)
+        if lost is not None and start < lost[1] and end >= lost[1]:
+            self._lost[path] = (lost[0], max(start, lost[0]))
+            if self._lost[path][0] >= self._lost[path][1]:
+                del self._lost[path]
 
     def _is_due(self) -> bool:
         return self.count + 1 == self.at

@@ -84,6 +84,23 @@ def test_a_rebuild_that_is_cut_off_goes_on(program: Program) -> None:
     assert shown(program) == before
 
 
+class KilledWhileMoving(FaultyFiles):
+    def rename(self, source: Path, target: Path) -> None:
+        super().rename(source, target)
+        if source.name == "index.db":
+            raise Killed
+
+
+def test_nothing_opens_databases_of_which_a_rebuild_has_moved_only_some(program: Program) -> None:
+    with pytest.raises(Killed):
+        rebuild(program.root, lambda step: None, files=KilledWhileMoving())
+    refused = program.run("ls", SHARE, "--json")
+    assert refused.returncode == 7 and b"rebuild_unfinished" in refused.stderr
+    aside = Path(program.json("rebuild")["aside"])
+    assert {path.name for path in aside.rglob("*.db")} == {"index.db", "finance.db"}
+    assert program.run("cat", SHARE, "a").stdout == b"one"
+
+
 def test_verify_seal_tells_of_a_sound_and_of_a_changed_catalogue(program: Program) -> None:
     assert program.run("verify-seal", SHARE).returncode == 3, "nothing is sealed while nothing serves"
     with program.serving():

@@ -1,6 +1,7 @@
 """The ground floor: paths, times, records, durable files, databases."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,17 @@ from core.database import (
     open_database,
     transaction,
 )
-from core.durable import AppendFile, NoSpace, make_directories, replace_file
+from core.durable import (
+    AppendFile,
+    NoSpace,
+    WriteFailed,
+    make_directories,
+    move_file,
+    remove_file,
+    remove_folder,
+    replace_file,
+)
+from core.errors import StagekeeperError
 from core.framing import read_records, record_parts
 from core.relpath import PathRefused, is_text, is_within, parse_path, read_path, show_path
 from tests.faulty_files import FaultyFiles, Killed
@@ -92,6 +103,47 @@ def test_a_full_disk_leaves_no_torn_bytes_behind(tmp_path: Path) -> None:
     file.append([b"third"])
     file.sync()
     assert (tmp_path / "f").read_bytes() == b"firstthird"
+
+
+def test_what_a_failed_sync_was_for_is_not_found_when_the_file_is_opened_again(tmp_path: Path) -> None:
+    """Else the next sync would say OK to it, and it would be answered for, while the disk does not have it."""
+    files = FaultyFiles()
+    file = AppendFile(tmp_path / "f", files)
+    file.append([b"durable"])
+    file.sync()
+    file.append([b"lost"])
+    files.at, files.fault = files.count + 1, "EIO"
+    with pytest.raises(WriteFailed):
+        file.sync()
+    file.close()
+    again = AppendFile(tmp_path / "f", files)
+    assert (again.size, again.read_at(0, 100)) == (7, b"durable")
+    again.append([b", too"])
+    again.sync()
+    files.lose_unsynced()
+    assert (tmp_path / "f").read_bytes() == b"durable, too"
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "word"), [("ENOSPC", NoSpace, "space"), ("EMFILE", NoSpace, "open files"), ("EIO", WriteFailed, "disk")]
+)
+def test_what_the_system_refuses_is_told_as_one_of_our_errors(
+    tmp_path: Path, fault: str, kind: type[StagekeeperError], word: str
+) -> None:
+    (tmp_path / "old").write_bytes(b"old")
+    (tmp_path / "gone").mkdir()
+    acts: list[Callable[[FaultyFiles], object]] = [
+        lambda files: AppendFile(tmp_path / "f", files),
+        lambda files: replace_file(tmp_path / "r", b"new", files),
+        lambda files: make_directories(tmp_path / "d", files),
+        lambda files: move_file(tmp_path / "old", tmp_path / "gone" / "new", files),
+        lambda files: remove_file(tmp_path / "old", files),
+        lambda files: remove_folder(tmp_path / "gone", files),
+    ]
+    for act in acts:
+        with pytest.raises(kind) as told:
+            act(FaultyFiles(1, fault))
+        assert word in told.value.remedy and str(tmp_path) in told.value.message
 
 
 def test_a_replaced_file_is_old_or_new_at_every_crash(tmp_path: Path) -> None:

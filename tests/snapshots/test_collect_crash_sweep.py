@@ -3,7 +3,11 @@
 After recovery everything that is named can be read, what is garbage is collected by later runs, and the store takes data.
 """
 
+import os
 import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -181,6 +185,24 @@ def test_the_index_is_durable_before_a_pack_goes(tmp_path: Path, monkeypatch: py
     for place, what in enumerate(order):
         if what == "discard":
             assert order[place - 1] == "durable"
+
+
+def test_making_the_index_durable_really_syncs_its_log(tmp_path: Path) -> None:
+    """Seen from outside: what is asked of SQLite may be nothing to it."""
+    assert shutil.which("strace"), "strace is missing: apt-get install strace"
+    script = (
+        "import sys; from pathlib import Path; from snapshots import garbage_db; from snapshots.index_db import ChunkIndex;"
+        "index = ChunkIndex(Path('index.db'), 1); garbage_db.begin_run(index, 1);"
+        "print('before', flush=True); index.make_durable(); print('after', flush=True)"
+    )
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-y", "-o", "calls", "-e", "trace=write,fsync,fdatasync", sys.executable, "-c", script],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    calls = (tmp_path / "calls").read_text()
+    between = calls[calls.index('"before') : calls.index('"after')]
+    assert "index.db-wal" in between and "sync(" in between, between
 
 
 def test_index_commits_that_a_power_cut_loses_lose_no_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

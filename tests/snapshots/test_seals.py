@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from core.digest import Digest
+from snapshots.anchors import AnchorLimits
 from snapshots.control_format import HoldSet, SnapshotDropped
 from snapshots.ledger_db import Hold
 from snapshots.rebuild import seal_chain
@@ -227,3 +228,20 @@ def test_what_a_seal_holds_is_stored_once_and_a_branch_holds_none_of_it(rig: Sha
     assert isinstance(body, Chunk)
     key = (ChunkKind.DATA, Digest(body.digest))
     assert rig.store.missing("branch", [key]) == [key]
+
+
+def test_a_rebuilt_catalogue_has_no_anchors_from_before_the_trimmed_journal(rig: ShareRig) -> None:
+    """The seal was written while they stood; collect may have taken since what only they kept."""
+    rig.fold.anchor_limits = AnchorLimits(changes=1)
+    for generation in range(3):
+        grow(rig, generation)
+    rig.journal.begin_segment()
+    grow(rig, 3)
+    rig.sealer.seal()
+    rig.fold.trim_journal(rig.journal.spans()[0].last_sequence)
+    kept = rig.reader.ledger.anchors()
+    rig.lose_catalogue()
+    rig.fold.fold_all()
+    start = rig.journal.start.sequence
+    assert start > 0 and kept
+    assert [anchor for anchor in rig.reader.ledger.anchors() if anchor[0] < start] == []

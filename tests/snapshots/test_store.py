@@ -18,7 +18,7 @@ from snapshots.chunk_store import ChunkStore
 from snapshots.pack_format import PackDamaged
 from staging.chunk_format import ChunkDamaged, ChunkKind, PackedChunk, pack_chunk
 from staging.recipe_format import Piece, encode_node
-from tests.faulty_files import FaultyFiles
+from tests.faulty_files import FaultyFiles, Killed
 
 STORE = bytes(16)
 
@@ -50,6 +50,24 @@ def test_a_lost_index_is_made_again_from_the_packs(tmp_path: Path, monkeypatch: 
     assert again.counts()[0] == 30
     assert all(digest_of(again.data(chunk.digest)) == chunk.digest for chunk in chunks)
     assert again.missing("b", [(ChunkKind.DATA, chunk.digest) for chunk in chunks]) == []
+
+
+def test_a_sealed_pack_whose_sync_a_kill_forestalled_is_durable_before_it_is_indexed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packs_module, "PACK_BYTES", 20_000)
+    synced = "sync 000000000001.skp"
+    (tmp_path / "whole").mkdir()
+    whole = FaultyFiles()
+    ChunkStore(tmp_path / "whole" / "packs", tmp_path / "whole" / "index.db", STORE, whole).put("b", some_chunks(6))
+    killed = FaultyFiles(whole.log.index(synced) + 1)
+    store = ChunkStore(tmp_path / "packs", tmp_path / "index.db", STORE, killed)
+    with pytest.raises(Killed):
+        store.put("b", some_chunks(6))
+    files = FaultyFiles()
+    again = ChunkStore(tmp_path / "packs", tmp_path / "index.db", STORE, files)
+    assert again.parts.packs.is_sealed(1) and again.counts()[0] > 0
+    assert synced in files.log
 
 
 def test_a_pack_of_very_many_tiny_chunks_is_sealed_before_its_trailer_grows_too_long(
