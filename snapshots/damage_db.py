@@ -3,7 +3,7 @@
 Writes come under the store's lock.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from core.database import transaction
 from core.digest import Digest
@@ -20,6 +20,18 @@ def add_damaged(index: ChunkIndex, digests: Iterable[Digest], now_ns: int) -> No
     """Note chunks whose records are wrong; the time of the first finding stays."""
     with transaction(index.connection):
         index.connection.executemany("INSERT OR IGNORE INTO damaged VALUES (?,?)", [(digest, now_ns) for digest in digests])
+
+
+def note_unreachable(index: ChunkIndex, sizes: Mapping[int, int], now_ns: int) -> set[Digest]:
+    """Note the chunks of packs that are missing or shorter than the index knows them, and return those."""
+    found: set[Digest] = set()
+    for number, end in index.indexed_bytes().items():
+        if sizes.get(number, 0) < end:
+            for page in chunks_of_pack(index, number):
+                behind = {digest for digest, location in page if location.end > sizes.get(number, 0)}
+                add_damaged(index, behind, now_ns)
+                found |= behind
+    return found
 
 
 def withdraw_damaged(index: ChunkIndex, digests: Iterable[Digest]) -> None:
@@ -49,9 +61,16 @@ def chunks_of_pack(index: ChunkLookup, number: int) -> Iterator[list[tuple[Diges
         after = rows[-1][0]
 
 
-def ages(index: ChunkLookup) -> list[tuple[int, int, int]]:
-    """Return (number, when last read through or 0, when last appended to) of each pack that the index knows."""
-    return [(row[0], row[1], row[2]) for row in index.query("SELECT number, verified_ns, appended_ns FROM pack ORDER BY number")]
+def ages(index: ChunkLookup, now_ns: int) -> list[tuple[int, int, int]]:
+    """Return (number, when last read through or 0, when last appended to) of each pack that the index knows.
+
+    A time ahead of now was written under a wrong clock: such a pack counts as never read, else it would not be read for years.
+    """
+    rows = index.query(
+        "SELECT number, iif(verified_ns > ?1, 0, verified_ns), iif(appended_ns > ?1, 0, appended_ns) FROM pack ORDER BY number",
+        (now_ns,),
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def chunks_in_packs(index: ChunkLookup) -> dict[int, int]:

@@ -34,6 +34,10 @@ class PackReader:
         """Return the numbers of all packs."""
         return sorted(int(path.stem, 16) for path in self.directory.glob("??/*.skp"))
 
+    def sizes(self) -> dict[int, int]:
+        """Return how long the file of each pack is."""
+        return {number: self.path(number).stat().st_size for number in self.numbers()}
+
     def is_sealed(self, number: int) -> bool:
         """Tell whether a pack ends with a footer."""
         path = self.path(number)
