@@ -46,6 +46,17 @@ def set_verified(index: ChunkIndex, number: int, size: int, now_ns: int) -> None
         index.connection.execute("UPDATE pack SET verified_ns=?, verified_bytes=? WHERE number=?", (now_ns, size, number))
 
 
+def checked(index: ChunkLookup, now_ns: int) -> dict[str, int]:
+    """Return when each database was last checked; what was checked ahead of now, under a wrong clock, is left out."""
+    return dict(index.query("SELECT name, checked_ns FROM checked WHERE checked_ns <= ?", (now_ns,)))
+
+
+def set_checked(index: ChunkIndex, name: str, now_ns: int) -> None:
+    """Note that a database was checked."""
+    with transaction(index.connection):
+        index.connection.execute("INSERT OR REPLACE INTO checked VALUES (?,?)", (name, now_ns))
+
+
 def chunks_of_pack(index: ChunkLookup, number: int) -> Iterator[list[tuple[Digest, Location]]]:
     """Yield the chunks that stand in a pack. Slow, it reads the whole index: for packs that are damaged only."""
     after = b""
@@ -74,8 +85,9 @@ def ages(index: ChunkLookup, now_ns: int) -> list[tuple[int, int, int]]:
 
 
 def chunks_in_packs(index: ChunkLookup) -> dict[int, int]:
-    """Return how many chunks stand in each pack."""
-    return {row[0]: row[1] for row in index.query("SELECT pack, count(*) FROM chunk GROUP BY pack")}
+    """Return how many chunks stand in each pack; rows that name none, which only damage makes, are for the check of databases."""
+    rows = index.query("SELECT pack, count(*) FROM chunk WHERE typeof(pack)='integer' GROUP BY pack")
+    return {row[0]: row[1] for row in rows}
 
 
 def deltas_on(index: ChunkLookup, bases: Iterable[Digest]) -> set[Digest]:

@@ -110,6 +110,8 @@ class PackReader:
         return fmt.VERSION if head is None else fmt.check_head(head.payload, self.store_id, number)
 
     def _record_bytes(self, location: Location) -> bytes:
+        if not all(isinstance(number, int) for number in (location.pack, location.offset, location.stored_bytes)):
+            raise PackDamaged("the index tells no place for it")  # SQLite reads what damage left in a row
         length = location.record_bytes
         try:
             data = self._pread(location, length)

@@ -4,8 +4,8 @@ Order: records copied, byte for byte, each checked against its address → open 
 pack into the trash, where it stays whole for a margin. A crash in between leaves each chunk where its row says. Who looked a
 place up before and finds the pack gone looks once more.
 
-That nothing stands in a pack is what the index says, and one wrong bit in a row could say so. So the pack itself is asked before it
-goes: whatever it holds must be garbage, or be readable where its row says.
+That nothing stands in a pack is what the index says, and one wrong bit in a row could say so. So the pack itself is asked before
+it goes: whatever it holds must be garbage, or be readable where its row says.
 """
 
 from collections.abc import Iterator
