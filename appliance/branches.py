@@ -19,6 +19,7 @@ from core.errors import NotFound, Refused, TryLater
 from web.operations import BranchCode
 
 CODE_SECONDS = 24 * 3600
+_AHEAD_SECONDS = 3600
 _SEEN_SECONDS = 30
 
 
@@ -147,7 +148,7 @@ class Branches:
         token, now = new_secret(self._chance), self._clock.now_ns()
         with self._database.write():
             row = self._table.by_code(kept_form(plain_code(code.partition(".")[0])))
-            if row is None or row.deleted_at is not None or row.code_expires_at is None or row.code_expires_at < now:
+            if row is None or row.deleted_at is not None or not _is_valid(row.code_expires_at, now):
                 raise CodeRefused(
                     "the code is wrong, used, or older than 24 hours",
                     remedy="ask for a new one: stagekeeper branch add NAME",
@@ -212,3 +213,8 @@ class Branches:
         with self._lock:
             seen = self._seen.get(row.name)
         return row if seen is None else msgspec.structs.replace(row, last_seen_at=seen)
+
+
+def _is_valid(expires_at: int | None, now_ns: int) -> bool:
+    """Tell whether a code may be used; one that was given out under a clock far ahead may not: it would last until then."""
+    return expires_at is not None and now_ns <= expires_at <= now_ns + (CODE_SECONDS + _AHEAD_SECONDS) * NANOSECONDS

@@ -2,7 +2,8 @@
 
 Both are single steps that a `ShareWorker` repeats. Folding comes first and is short; keeping holds the last good snapshot,
 takes one that waited, seals what the newest fence shows, lets deleted snapshots go when their time has come, and removes rows
-that nobody sees any more. Of a deleted share only the last is left to do: to remove it when its time has come.
+that nobody sees any more. Of a deleted share only the last is left to do: to remove it when its time has come. While the clock
+is not to be believed (`ClockWatch`) nothing goes whose time has come.
 """
 
 from collections.abc import Callable
@@ -33,8 +34,13 @@ def fold_step(vault: Vault) -> Step:
     return step
 
 
-def keep_step(vault: Vault, removed: Callable[[str], None] = lambda name: None) -> Step:
-    """Return the step that seals, drops and sweeps a share and trims its journal; it tells `removed` of a share that is gone."""
+def keep_step(
+    vault: Vault, removed: Callable[[str], None] = lambda name: None, settled: Callable[[], bool] = lambda: True
+) -> Step:
+    """Return the step that seals, drops and sweeps a share and trims its journal; it tells `removed` of a share that is gone.
+
+    `settled` tells whether the clock is believed: else nothing is dropped, trimmed or removed.
+    """
 
     def step(name: str) -> bool:
         try:
@@ -44,15 +50,16 @@ def keep_step(vault: Vault, removed: Callable[[str], None] = lambda name: None) 
         if share.reader.ledger.deletion() is None:
             hold_last_good(share)
             take_deferred(share, vault.clock.now_ns())
-        elif is_due(share, vault.clock.now_ns()) and vault.remove(name):
+        elif settled() and is_due(share, vault.clock.now_ns()) and vault.remove(name):
             removed(name)
             return False
         finish_purge(share.journal, share.fold, share.reader, share.sealer)
         share.sealer.seal()
-        drop_due(share, vault.clock.now_ns())
         policy = policy_of(share)
         share.fold.anchor_limits = anchor_limits(policy)
-        share.instants.trim(journal_policy(policy))
+        if settled():
+            drop_due(share, vault.clock.now_ns())
+            share.instants.trim(journal_policy(policy))
         return share.fold.sweep() > 0
 
     return step

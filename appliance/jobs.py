@@ -127,6 +127,6 @@ def scrub_store(maintenance: Maintenance, schedule: ScheduleRow, stopping: Calla
         told = "; ".join(answer["findings"][:3])
         raise StoreDamaged(
             f"{answer['damaged_chunks']} chunks are damaged, {len(answer['hits'])} files are hit: {told}",
-            remedy="see `stagekeeper scrub`, and the runbook: damaged pack",
+            remedy="see `stagekeeper scrub`, and docs/damage.md for what to do",
         )
     return answer

@@ -12,17 +12,20 @@ import msgspec
 from appliance.audit import AuditLog
 from appliance.audited import audited_steps
 from appliance.credentials import Chance
+from appliance.database_checks import DatabaseChecks
 from appliance.handover import steps_of
 from appliance.rights import Action, Rights
 from appliance.vault import Vault
 from core.clock import NANOSECONDS, format_time
 from core.durable import make_directories
+from core.errors import Damaged
 from snapshots import damage_db, garbage_db
 from snapshots.chunk_store import ChunkStore
 from snapshots.collect import Collector, CollectPlace
 from snapshots.damage_hits import hits
 from snapshots.mark import JournalPart, Roots
 from snapshots.scrub import Scrubber
+from snapshots.view_db import CatalogueReader
 from staging.chunk_format import ChunkKind
 from staging.receiver import Key
 from web.operations import Actor, CollectReport, FileHit, Progress, ScrubReport
@@ -42,6 +45,7 @@ class MaintenanceDesk:
         place = CollectPlace(vault.root.db / "collect", lambda: chance(_SALT_BYTES))
         self._collector = Collector(vault.store, place)
         self._scrubber = Scrubber(vault.store)
+        self._checks = DatabaseChecks(vault)
 
     def collect(self, actor: Actor) -> Iterator[Progress | CollectReport]:
         """Free what nothing names any more; the last value is the report."""
@@ -58,7 +62,7 @@ class MaintenanceDesk:
         return audited_steps(self._audit, actor, "collect", "store", {}, steps_of(work))
 
     def scrub(self, actor: Actor, everything: bool) -> Iterator[Progress | ScrubReport]:
-        """Read packs and compare them with their addresses; the last value is the report."""
+        """Read packs and databases and compare them with their addresses and seals; the last value is the report."""
         self._rights.check(actor, Action.VERIFY)
 
         def work(report: Callable[[Progress], None]) -> ScrubReport:
@@ -66,24 +70,35 @@ class MaintenanceDesk:
                 report(Progress(done, total, 0, "packs"))
 
             done = self._scrubber.run(lambda: False, progress, everything)
-            found = list(islice(self._hits(), _MAX_HITS + 1))
+            databases, faults = self._checks.run(report, everything)
+            readers = list(self._readers(faults))
+            found = list(islice(self._hits(readers), _MAX_HITS + 1))
             return ScrubReport(
                 packs=done.packs,
                 bytes=done.read_bytes,
                 chunks=done.chunks,
-                findings=done.findings,
+                findings=[*done.findings, *faults],
                 healed_chunks=done.healed,
                 damaged_chunks=done.damaged_chunks,
                 hits=found[:_MAX_HITS],
                 hits_left_off=len(found) > _MAX_HITS,
                 verified_since=format_time(done.oldest_verified_ns),
+                databases=databases,
             )
 
         return audited_steps(self._audit, actor, "scrub", "store", {"all": everything}, steps_of(work))
 
-    def _hits(self) -> Iterator[FileHit]:
+    def _readers(self, faults: list[str]) -> Iterator[CatalogueReader]:
+        """Yield the catalogues that can be opened, and add to `faults` why others cannot."""
+        for name in self._vault.names():
+            try:
+                yield self._vault.share(name).reader
+            except Damaged as error:
+                told = f"{name} cannot be looked through for files that are hit: {error.message}"
+                faults.append(told)
+
+    def _hits(self, readers: list[CatalogueReader]) -> Iterator[FileHit]:
         store = self._vault.store
-        readers = [self._vault.share(name).reader for name in self._vault.names()]
         for hit in hits(readers, store, damage_db.damaged(store.parts.index)):
             yield FileHit(hit.share, hit.path, hit.snapshots, hit.live)
 

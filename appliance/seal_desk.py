@@ -9,10 +9,23 @@ from appliance.handover import steps_of
 from appliance.rights import Action, Rights
 from appliance.vault import OpenShare, Vault
 from core.digest import format_digest
-from snapshots.seal_verify import verify_seals
+from snapshots.seal_verify import SealVerdict, verify_seals
 from web.operations import Actor, Progress, SealReport
 
 _EVERY_ROWS = 100_000
+
+
+def verify_share(vault: Vault, opened: OpenShare, report: Callable[[Progress], None]) -> SealVerdict:
+    """Compare a share's catalogue with its chain of seals; raise `NeverSealed`, and `Damaged` kinds."""
+    told = [0]
+
+    def progress(done: int, total: int) -> None:
+        if done - told[0] >= _EVERY_ROWS:
+            told[0] = done
+            report(Progress(done, total, done, "rows"))
+
+    scratch = vault.root.run / f"verify-{secrets.token_hex(8)}.db"
+    return verify_seals(opened.fold.path, opened.journal, vault.store, scratch, progress)
 
 
 class SealDesk:
@@ -34,15 +47,7 @@ class SealDesk:
         return audited_steps(self._audit, actor, "seal.verify", share, {}, steps)
 
     def _verify(self, opened: OpenShare, report: Callable[[Progress], None]) -> SealReport:
-        told = [0]
-
-        def progress(done: int, total: int) -> None:
-            if done - told[0] >= _EVERY_ROWS:
-                told[0] = done
-                report(Progress(done, total, done, "rows"))
-
-        scratch = self._vault.root.run / f"verify-{secrets.token_hex(8)}.db"
-        verdict = verify_seals(opened.fold.path, opened.journal, self._vault.store, scratch, progress)
+        verdict = verify_share(self._vault, opened, report)
         return SealReport(
             share=opened.name,
             sequence=verdict.sequence,

@@ -17,6 +17,7 @@ from web.operations import Actor
 
 IDLE_SECONDS = 12 * 3600
 LONGEST_SECONDS = 7 * 86_400  # however busy: a stolen session ends some day
+_AHEAD_SECONDS = 3600
 _TOUCH_SECONDS = 60  # a used session is noted at most so often: a page has many requests, a note is an fsync
 
 
@@ -54,8 +55,8 @@ class SignInDesk:
         row = self._sessions.session(digest)
         if row is None or now - row["used_at"] > IDLE_SECONDS * NANOSECONDS:
             return None
-        if now - row["created_at"] > LONGEST_SECONDS * NANOSECONDS:
-            return None
+        if not -_AHEAD_SECONDS * NANOSECONDS <= now - row["created_at"] <= LONGEST_SECONDS * NANOSECONDS:
+            return None  # also when it began under a clock that stood far ahead: else it would last until then
         if now - row["used_at"] > _TOUCH_SECONDS * NANOSECONDS:
             with self._database.write():
                 self._sessions.touch(digest, now)

@@ -15,6 +15,7 @@ from appliance.names import check_share, is_name
 from appliance.removed_shares import finish_removal, finish_removals, take_away
 from appliance.root import Root
 from core.clock import Clock
+from core.database import is_begun, translated
 from core.durable import OS_FILES, FileLayer, make_directories
 from core.errors import NotFound
 from snapshots.chunk_store import ChunkStore
@@ -78,7 +79,8 @@ class Vault:
         self.check_room: Callable[[OpenShare], None] = lambda share: None  # raises when a share may add nothing more
         self._replays = Replays()
         finish_removals(root, files)
-        self.store = ChunkStore(root.packs, root.db / "index.db", root.store_id, files, clock)
+        with translated(root.db / "index.db"):
+            self.store = ChunkStore(root.packs, root.db / "index.db", root.store_id, files, clock)
         self._one_fold = Turns()  # what folds hold of contents is bounded for all shares together
 
     def names(self) -> list[str]:
@@ -161,9 +163,10 @@ class Vault:
         make_directories(self.root.db / "shares" / branch, self._files)
         catalogue = self.root.db / "shares" / branch / f"{share}.db"
         journal = Journal(self._folder(name), share_id, self.clock, self._files)
-        if not catalogue.exists():
-            rebuild_catalogue(catalogue, journal, self.store, files=self._files)
-        fold = ShareFold(catalogue, branch, journal, self.store, one_fold=self._one_fold)
+        with translated(catalogue):
+            if not is_begun(catalogue):
+                rebuild_catalogue(catalogue, journal, self.store, files=self._files)
+            fold = ShareFold(catalogue, branch, journal, self.store, one_fold=self._one_fold)
         reader = CatalogueReader(catalogue, name, self.store)
         sealer = Sealer(journal, fold, reader, self.store, self.clock)
 

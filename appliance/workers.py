@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from appliance.audit import AuditLog
 from appliance.branch_removal import BranchRemoval
 from appliance.branches import Branches, BranchNotFound
+from appliance.clock_watch import ClockWatch
 from appliance.find_indexes import INDEX_EVERY_SECONDS, FindIndexes, index_step
 from appliance.folding import KEEP_EVERY_SECONDS, fold_step, keep_step
 from appliance.share_worker import ShareWorker
@@ -41,15 +42,20 @@ def make_workers(vault: Vault, indexes: FindIndexes, branches: Branches, removal
     def note_removed(name: str) -> None:
         audit.record(_APPLIANCE, "share.remove", name, "done", None)
 
+    def clock_moved(seconds: float) -> None:
+        audit.record(_APPLIANCE, "clock.moved", "clock", "done", {"seconds": round(seconds)})
+
+    watch = ClockWatch(vault.root.db / "clock", vault.clock, clock_moved)
+
     def remove_branch(name: str) -> bool:
         with suppress(BranchNotFound):
-            if removal.step(name):
+            if watch.settled() and removal.step(name):
                 audit.record(_APPLIANCE, "branch.remove", name, "done", None)
         return False
 
     return Workers(
         fold=ShareWorker("fold", vault.names, fold_step(vault)),
-        keep=ShareWorker("keep", vault.names, keep_step(vault, note_removed), KEEP_EVERY_SECONDS),
+        keep=ShareWorker("keep", vault.names, keep_step(vault, note_removed, watch.settled), KEEP_EVERY_SECONDS),
         index=ShareWorker("index", vault.names, index_step(vault, indexes), INDEX_EVERY_SECONDS),
         remove=ShareWorker("remove", branches.deleted, remove_branch, KEEP_EVERY_SECONDS),
     )

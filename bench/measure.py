@@ -1,9 +1,10 @@
 """Timing a command as a whole process with its children: wall seconds, CPU seconds, peak memory; and what a folder takes."""
 
+import json
 import os
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +21,18 @@ class Measured:
 
 def timed(words: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Measured:
     """Run a command to its end; raise when it fails."""
-    began = time.perf_counter()
-    with tempfile.TemporaryFile() as output:
-        child = subprocess.Popen(
-            list(words), env={**os.environ, **(environment or {})}, cwd=folder, stdout=output, stderr=subprocess.STDOUT
-        )
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = time.perf_counter() - began
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
+    runner = [sys.executable, "-I", "-S", str(Path(__file__).with_name("runner.py"))]
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as told:
+        ended = subprocess.run(
+            ["/bin/sh", "-c", f'exec "$@" 3>&{told.fileno()}', "sh", *runner, *words],
+            env={**os.environ, **(environment or {})}, cwd=folder, stdout=output, stderr=subprocess.STDOUT,
+            pass_fds=[told.fileno()], check=False,
+        )  # fmt: skip
+        if ended.returncode:
             output.seek(0)
             raise SystemExit(f"{' '.join(words)} failed:\n{output.read().decode(errors='replace')[-3000:]}")
-    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+        told.seek(0)
+        return Measured(*json.load(told))
 
 
 def cpu_seconds_of(pid: int) -> float:

@@ -7,6 +7,7 @@ two connections reset a WAL, so older ones are refused. A connection is used by 
 import contextlib
 import os
 import stat
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,9 +27,11 @@ _BUSY_MILLISECONDS = 30_000
 _IDLE_READERS = 8  # kept open for the next question, with their caches
 _WAL_LIMIT_BYTES = 16 * 1024 * 1024
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_HEADER = struct.Struct(">16xH6xII60xI4x")  # page size, change counter, pages, the counter that the pages are valid for
 _SYNCHRONOUS = {"NORMAL": 1, "FULL": 2}
 
 DatabaseError = pysqlite3.DatabaseError
+IntegrityError = pysqlite3.IntegrityError
 OperationalError = pysqlite3.OperationalError
 ProgrammingError = pysqlite3.ProgrammingError
 
@@ -66,8 +69,8 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
-            raise DatabaseDamaged(f"{path}: {error}", remedy="see the runbook: damaged database") from error
+        if _tells_of_damage(error):
+            raise _damaged(path, error) from error
         if isinstance(error, OperationalError):
             raise DatabaseUnavailable(
                 f"{path} cannot be used just now: {error}", remedy="check the disk's space and health, then try again"
@@ -112,7 +115,22 @@ def copy_database(source: Path, target: Path) -> None:
     except OperationalError as error:
         raise DatabaseRefused(f"{source} cannot be copied: {error}", remedy="check the disk and its free space") from error
     except DatabaseError as error:
-        raise DatabaseDamaged(f"{source} cannot be copied: {error}", remedy="see the runbook: damaged database") from error
+        raise _damaged(source, error) from error
+
+
+def faults_of(path: Path, limit: int = 10) -> list[str]:
+    """Return what SQLite finds wrong with a database, read to its end with all its indexes; raise what keeps it from looking.
+
+    It knows of no checksums: a wrong value in a row that can be read is not found here.
+    """
+    with translated(path), contextlib.closing(open_database(path, read_only=True).conn) as connection:
+        rows = connection.execute(f"PRAGMA integrity_check({limit})").fetchall()
+    return [line for (text,) in rows for line in str(text).splitlines() if line != "ok"]
+
+
+def is_begun(path: Path) -> bool:
+    """Tell whether a database was ever written to: a file without a byte, and without a log, is as good as none."""
+    return any(file.exists() and file.stat().st_size > 0 for file in (path, path.with_name(path.name + "-wal")))
 
 
 def is_sound(path: Path) -> bool:
@@ -183,11 +201,17 @@ def transaction(connection: Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
         if isinstance(error, OperationalError):
             raise DatabaseRefused(f"a database takes no data: {error}", remedy="check the disk and its free space") from error
+        if _tells_of_damage(error) or isinstance(error, IntegrityError):  # rows that cannot be there are in the way
+            raise _damaged(_path_of(connection), error) from error
         raise
 
 
 def migrate(database: Database, migrations: Sequence[Migration]) -> None:
-    """Bring a database to the newest schema; each migration runs once, in its own transaction."""
+    """Bring a database to the newest schema; each migration runs once, in its own transaction.
+
+    Called by the one that writes, before anybody else has the file open. Raises `DatabaseDamaged` when it was cut off.
+    """
+    _check_length(_path_of(database.conn))
     (version,) = database.conn.execute("PRAGMA user_version").fetchone()
     if version > len(migrations):
         raise DatabaseTooNew(f"database schema {version} is newer than {len(migrations)}", remedy="upgrade this program")
@@ -201,6 +225,37 @@ def truncate_log(connection: Connection, path: Path) -> None:
     """Write a database's WAL back and cut it."""
     with translated(path):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _check_length(path: Path) -> None:
+    """Raise when a file is shorter than its header says: SQLite reads what is missing of the last page as zeros, in silence."""
+    log = path.with_name(path.name + "-wal")
+    if not path.is_file() or (log.exists() and log.stat().st_size):
+        return  # a checkpoint that was cut off leaves the header ahead of the file, and the log has the rest
+    with path.open("rb") as file:
+        header = file.read(_HEADER.size)
+        size = os.fstat(file.fileno()).st_size
+    if len(header) == _HEADER.size:
+        page_bytes, changes, pages, valid_for = _HEADER.unpack(header)
+        if changes == valid_for and size < pages * (65_536 if page_bytes == 1 else page_bytes):
+            raise _damaged(path, f"the file ends before its {pages} pages do")
+
+
+def _tells_of_damage(error: BaseException) -> bool:
+    return isinstance(error, DatabaseError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+
+
+def _damaged(path: Path, error: BaseException | str) -> DatabaseDamaged:
+    return DatabaseDamaged(
+        f"{path}: {error}", remedy="see docs/damage.md: mostly `stagekeeper rebuild`, with the service stopped"
+    )
+
+
+def _path_of(connection: Connection) -> Path:
+    """Return the file of a connection's main database."""
+    with contextlib.suppress(DatabaseError):
+        return Path(connection.execute("PRAGMA database_list").fetchone()[2])
+    return Path("a database")
 
 
 def _closed(what: Path | str) -> DatabaseClosed:

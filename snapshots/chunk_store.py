@@ -295,7 +295,11 @@ class ChunkStore:
             damage_db.add_damaged(self._index, [digest], self._clock.now_ns())
 
     def _recover(self) -> None:
-        """Index what stands behind the last commit: in the newest pack that the index knows, and in those after it."""
+        """Index what stands behind the last commit: in the newest pack that the index knows, and in those that it does not.
+
+        Nothing is believed to be there because the index says so when its pack is gone or too short: an older copy of the index
+        that was put in the place of a lost one names packs that were cleared since.
+        """
         for number, end in self._index.packs_not_counted().items():
             with contextlib.suppress(FileNotFoundError):  # a pack that is gone takes nothing
                 self._index.count_again([e for e in self._packs.entries_from(number, 0) if e.location.end <= end])
@@ -303,12 +307,14 @@ class ChunkStore:
         self._packs.recover(indexed.get(self._packs.number, 0))
         newest = max(indexed, default=0)
         for number in self._packs.numbers():
-            if number < newest:
+            if number < newest and number in indexed:
                 continue
             entries = self._packs.entries_from(number, indexed.get(number, 0))
             if entries:
                 held = [(entry.domain, entry.kind, entry.digest) for entry in entries]
                 self._index.add_found(entries, held, _ends(entries), self._clock.now_ns())
+        self._packs.pass_number(newest)
+        self._lost |= damage_db.note_unreachable(self._index, self._packs.sizes(), self._clock.now_ns())
 
 
 def _bases_of(located: dict[Digest, Location], digests: Iterable[Digest]) -> set[Digest]:

@@ -46,6 +46,10 @@ def _add_removal(database: Database) -> None:
         database.conn.execute(statement)
 
 
+def _add_checks(database: Database) -> None:
+    database.conn.execute("CREATE TABLE checked (name TEXT PRIMARY KEY, checked_ns INTEGER NOT NULL) WITHOUT ROWID")
+
+
 Held = tuple[bytes, int, Digest]
 """(domain, kind, digest)"""
 
@@ -148,7 +152,7 @@ class ChunkIndex(ChunkLookup):
         """Open or make the index; packs whose age was never noted count as written now."""
         self._path = path
         self._database = open_database(path, synchronous="NORMAL", cache_kib=32_768)
-        migrate(self._database, [_create, _add_bases, _add_removal, create_usage])
+        migrate(self._database, [_create, _add_bases, _add_removal, create_usage, _add_checks])
         super().__init__(path, read_only=False)
         with transaction(self.connection):
             self.connection.execute("UPDATE pack SET appended_ns=? WHERE appended_ns IS NULL", (now_ns,))

@@ -9,11 +9,11 @@ exactly, since taking a new node for a visited one would leave its children unma
 forgotten and visited again. A root that is not in the index, or a node that cannot be read, ends the mark with an error.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.digest import Digest
+from core.digest import DIGEST_BYTES, Digest
 from core.errors import Damaged
 from core.framing import read_records
 from snapshots import garbage_db
@@ -26,8 +26,7 @@ from snapshots.seal_format import MAGIC, decode_head
 from staging.changes import Chunk
 from staging.chunk_format import ChunkKind
 from staging.frame_format import unpack_frame
-from staging.journal_format import HEAD
-from staging.journal_scan import logged_record
+from staging.journal_scan import Continuity
 from staging.receiver import Key
 from staging.recipe_format import decode_node
 from staging.references import checked_references
@@ -79,18 +78,20 @@ class Marker:
         """Mark everything that is named; raise `MarkAborted`."""
         for journal in roots.journals:
             newest_seal: Digest | None = None
+            continuity = Continuity()  # of segments that are missing nobody knows what they name
             for part in journal:
                 if part is not journal[-1] and not Path(part.path).exists():
+                    continuity = Continuity()
                     continue  # trimmed meanwhile: what it named was folded before
-                for named, seal in _named_in(part):
+                for named, seal in _named_in(part, continuity):
                     self.visit(named)
                     newest_seal = seal or newest_seal
             if newest_seal is not None:
                 self.visit([(ChunkKind.SEAL, newest_seal)])
         for catalogue in roots.catalogues:
             for page in contents_of_states(Path(catalogue)):
-                self.visit(page)
-        self.visit([(ChunkKind(kind), Digest(digest)) for kind, digest in roots.extra])
+                self.visit(_digests(page, catalogue))
+        self.visit(_digests([(ChunkKind(kind), Digest(digest)) for kind, digest in roots.extra], "a seal or backup"))
 
     def visit(self, keys: Iterable[Key]) -> None:
         """Mark chunks and everything below them; raise `MarkAborted`."""
@@ -169,15 +170,22 @@ class Marker:
         self._report(self._seen)
 
 
-def _named_in(part: JournalPart) -> Iterator[tuple[list[Key], Digest | None]]:
+def _digests(keys: Collection[Key], where: str) -> Collection[Key]:
+    """Return keys that are digests; raise `MarkAborted` for anything else, which SQLite gives out of exchanged pages."""
+    if not all(isinstance(digest, bytes) and len(digest) == DIGEST_BYTES for _, digest in keys):
+        raise MarkAborted(f"{where} names a content by what is no digest", remedy="see docs/damage.md: a catalogue")
+    return keys
+
+
+def _named_in(part: JournalPart, continuity: Continuity) -> Iterator[tuple[list[Key], Digest | None]]:
     """Yield what each record of a segment names; raise `MarkAborted` when it cannot be read up to where it is whole."""
     end = 0
     with Path(part.path).open("rb") as file:
         for record in read_records(file, 0, part.whole_bytes):
             end = record.end
-            if record.type == HEAD:
+            logged = continuity.check(Path(part.path), record)
+            if logged is None:
                 continue
-            logged = logged_record(record)
             if logged.header is not None:
                 yield (
                     [(kind, digest) for kind, digest, _ in checked_references(unpack_frame(logged.payload, logged.header))],

@@ -34,6 +34,10 @@ class PackReader:
         """Return the numbers of all packs."""
         return sorted(int(path.stem, 16) for path in self.directory.glob("??/*.skp"))
 
+    def sizes(self) -> dict[int, int]:
+        """Return how long the file of each pack is."""
+        return {number: self.path(number).stat().st_size for number in self.numbers()}
+
     def is_sealed(self, number: int) -> bool:
         """Tell whether a pack ends with a footer."""
         path = self.path(number)
@@ -106,6 +110,8 @@ class PackReader:
         return fmt.VERSION if head is None else fmt.check_head(head.payload, self.store_id, number)
 
     def _record_bytes(self, location: Location) -> bytes:
+        if not all(isinstance(number, int) for number in (location.pack, location.offset, location.stored_bytes)):
+            raise PackDamaged("the index tells no place for it")  # SQLite reads what damage left in a row
         length = location.record_bytes
         try:
             data = self._pread(location, length)

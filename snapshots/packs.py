@@ -58,6 +58,11 @@ class PackDirectory(PackReader):
         self._entries = entries
         self._open = file
 
+    def pass_number(self, number: int) -> None:
+        """Begin no pack with a number up to this one, which the index knows: its file may be lost, and rows name it still."""
+        if self._open is None:
+            self.number = max(self.number, number)
+
     def append(self, chunks: list[StoredChunk], domain: bytes) -> list[TrailerEntry]:
         """Append chunk records and return where they stand; not durable before `sync`."""
         placed: list[TrailerEntry] = []

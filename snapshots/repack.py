@@ -3,6 +3,9 @@
 Order: records copied, byte for byte, each checked against its address → open pack synced → index rows moved → index durable →
 pack into the trash, where it stays whole for a margin. A crash in between leaves each chunk where its row says. Who looked a
 place up before and finds the pack gone looks once more.
+
+That nothing stands in a pack is what the index says, and one wrong bit in a row could say so. So the pack itself is asked before
+it goes: whatever it holds must be garbage, or be readable where its row says.
 """
 
 from collections.abc import Iterator
@@ -15,7 +18,7 @@ from snapshots import damage_db, garbage_db
 from snapshots.chunk_reader import ChunkLost
 from snapshots.chunk_store import StoreParts
 from snapshots.garbage_db import Moved
-from snapshots.pack_format import CHUNK_HEADER_BYTES, PackedRecord, TrailerEntry
+from snapshots.pack_format import CHUNK_HEADER_BYTES, Location, PackedRecord, TrailerEntry
 from staging.chunk_format import ChunkKind
 
 _BATCH_BYTES = 512 * 1024  # copied and synced under the lock at once
@@ -47,7 +50,7 @@ class PackClearing:
         growing = self._parts.packs.is_growing
         for number, (chunks, _) in standing.items():
             if not chunks and not growing(number):
-                self._discard(number)
+                self._discard(number, set())
                 yield
         for number, (chunks, stored_bytes) in standing.items():
             if chunks and not growing(number) and self._is_worth_it(number, chunks, stored_bytes):
@@ -63,6 +66,7 @@ class PackClearing:
     def _repack(self, number: int, chunks: int) -> Iterator[None]:
         """Move every chunk of a pack; the pack goes when all that were counted have moved."""
         moved = 0
+        copied: set[Digest] = set()
         try:
             entries = self._parts.packs.entries_from(number, 0)
         except Damaged as error:
@@ -70,9 +74,10 @@ class PackClearing:
             return
         for batch in self._batches(entries):
             moved += self._move(batch)
+            copied.update(Digest(entry.digest) for entry, _ in batch)
             yield
         if moved == chunks:  # else something is damaged, or was healed meanwhile: the next run counts again
-            self._discard(number)
+            self._discard(number, copied)
             yield
 
     def _batches(self, entries: list[TrailerEntry]) -> Iterator[list[tuple[TrailerEntry, PackedRecord]]]:
@@ -126,7 +131,35 @@ class PackClearing:
         self._report.moved_bytes += sum(entry.location.record_bytes for entry, _ in batch)
         return count
 
-    def _discard(self, number: int) -> None:
+    def _holds_what_is_needed(self, number: int, copied: set[Digest]) -> bool:
+        """Tell whether a pack holds a chunk that the index knows and that can be read nowhere else; `copied` was just checked."""
+        try:
+            entries = [entry for entry in self._parts.packs.entries_from(number, 0) if entry.digest not in copied]
+        except Damaged as error:
+            self._report.damaged.append(error.message)
+            return True
+        for start in range(0, len(entries), garbage_db.BATCH):
+            part = entries[start : start + garbage_db.BATCH]
+            located = self._parts.index.locations({entry.digest for entry in part})
+            for entry in part:
+                there = located.get(entry.digest)
+                if there is not None and not self._can_be_read(entry, there):
+                    self._report.damaged.append(
+                        f"pack {number} holds chunk {entry.digest.hex()}, which the index looks for elsewhere and in vain"
+                    )
+                    return True
+        return False
+
+    def _can_be_read(self, entry: TrailerEntry, there: Location) -> bool:
+        try:
+            self._parts.reader.checked_record(there, ChunkKind(entry.kind), entry.digest)
+            return there.pack != entry.location.pack
+        except ChunkLost as error:
+            return error.digest != entry.digest  # its base is lost: that is no reason to keep this pack
+
+    def _discard(self, number: int, copied: set[Digest]) -> None:
+        if self._holds_what_is_needed(number, copied):
+            return
         parts = self._parts
         with parts.lock:
             if number >= parts.packs.number:

@@ -66,8 +66,9 @@ class Scrubber:
 
     def oldest_verified_ns(self) -> int:
         """Return since when every byte was read or written at least once; now when there is nothing."""
-        ages = damage_db.ages(self._parts.index)
-        return min((verified or appended for _, verified, appended in ages), default=self._parts.clock.now_ns())
+        now = self._parts.clock.now_ns()
+        ages = damage_db.ages(self._parts.index, now)
+        return min((verified or appended for _, verified, appended in ages), default=now)
 
     def due(self, everything: bool = False) -> list[int]:
         """Return the packs of the next slice, those first that were not read for longest.
@@ -77,7 +78,7 @@ class Scrubber:
         now, packs = self._parts.clock.now_ns(), self._parts.packs
         rows = [
             (verified or (0 if number == packs.number else appended), number)  # the newest may grow for years
-            for number, verified, appended in damage_db.ages(self._parts.index)
+            for number, verified, appended in damage_db.ages(self._parts.index, now)
         ]
         rows.sort()
         if everything:
@@ -94,8 +95,9 @@ class Scrubber:
         """Read a slice (or everything); what was read before `stopping` said so stays read."""
         result = ScrubReport()
         numbers = self.due(everything)
-        total = sum(self._size(number) for number in numbers)
         counts = damage_db.chunks_in_packs(self._parts.index) if numbers else {}
+        numbers += sorted(counts.keys() - self._parts.index.indexed_bytes().keys())  # rows that name a pack that is not there
+        total = sum(self._size(number) for number in numbers)
         for number in numbers:
             if stopping():
                 break
@@ -162,8 +164,12 @@ class Scrubber:
     def _check_chunks(self, batch: list[TrailerEntry], good: set[Digest], bad: set[Digest], findings: "_Findings") -> None:
         located = self._parts.index.locations({entry.digest for entry in batch})
         for entry in batch:
-            if located.get(entry.digest) != entry.location:
-                continue  # garbage, or kept elsewhere
+            there = located.get(entry.digest)
+            if there != entry.location:  # garbage, or kept elsewhere
+                if there is not None and (there.pack, there.offset) == (entry.location.pack, entry.location.offset):
+                    findings.add(f"the index tells other lengths of chunk {entry.digest.hex()} than its record")
+                    bad.add(entry.digest)
+                continue
             self._check_chunk(entry, good, bad, findings)
 
     def _check_chunk(self, entry: TrailerEntry, good: set[Digest], bad: set[Digest], findings: "_Findings") -> None:

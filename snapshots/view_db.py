@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from core.database import ReaderPool
+from core.database import DatabaseDamaged, ReaderPool
 from core.digest import ZERO_DIGEST, Digest
 from core.relpath import ROOT, RelPath, join, show_path
 from snapshots.catalogue_db import STATE_COLUMNS, State, decode_runs, state_of_row
@@ -250,6 +250,10 @@ class SnapshotView:
                 raise self._absent(path)
             node = found
         state = self._reader.state_at(node, self.sequence)
+        if state is None and path == ROOT:  # every catalogue begins with it
+            raise DatabaseDamaged(
+                f"the catalogue of {self.share} has lost the state of its root", remedy="see docs/damage.md: a catalogue"
+            )
         if state is None:
             raise self._absent(path)
         return state

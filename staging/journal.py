@@ -27,11 +27,11 @@ from staging.journal_format import (
     encode_head,
 )
 from staging.journal_scan import (
+    Continuity,
     LoggedRecord,
     Segment,
     SegmentSpan,
     list_segments,
-    logged_record,
     scan_last_segment,
     span_segments,
 )
@@ -127,7 +127,9 @@ class Journal:
         for record in self.read(self.seek(sequence - 1)):
             if record.header is not None and record.header.last_sequence >= sequence:
                 return Position(record.header.epoch, record.header.last_sequence, record.header.hash)
-        raise JournalDamaged(f"the journal in {self._directory} does not hold change {sequence}")
+        raise JournalDamaged(
+            f"the journal in {self._directory} does not hold change {sequence}", remedy="see the runbook: damaged journal"
+        )
 
     @property
     def start(self) -> Position:
@@ -153,19 +155,22 @@ class Journal:
         """Yield durable records from the cursor on, moving it behind each record before it is yielded."""
         with self._lock:
             last_path, last_bytes = self._file.path, self._synced_bytes
+        continuity = Continuity()
         for path in sorted(self._directory.glob("*.skj")):
             if path > last_path or (cursor.segment_path is not None and path < cursor.segment_path):
                 continue
             start = cursor.offset if path == cursor.segment_path else 0
             limit = last_bytes if path == last_path else path.stat().st_size
-            yield from self._read_segment(path, start, limit, cursor)
+            yield from self._read_segment(path, start, limit, cursor, continuity)
 
     def seek(self, sequence: int) -> Cursor:
         """Return a cursor at the segment that holds what follows `sequence` (its records up to there come again)."""
         segments = list_segments(self._directory, self._share_id)
         before = [segment for segment in segments if segment.start.sequence <= sequence]
         if not before:
-            raise JournalDamaged(f"the journal in {self._directory} begins behind {sequence}")
+            raise JournalDamaged(
+                f"the journal in {self._directory} begins behind change {sequence}", remedy="see the runbook: damaged journal"
+            )
         return Cursor(before[-1].path, before[-1].body_offset, before[-1].start.sequence)
 
     def cursor(self, sequence: int, place: tuple[int, int] | None) -> Cursor:
@@ -286,14 +291,14 @@ class Journal:
                 self._remember(record.header)
         self._use(file, segment.start)
 
-    def _read_segment(self, path: Path, start: int, limit: int, cursor: Cursor) -> Iterator[LoggedRecord]:
+    def _read_segment(self, path: Path, start: int, limit: int, cursor: Cursor, continuity: Continuity) -> Iterator[LoggedRecord]:
         end = start
         with path.open("rb") as file:
             for record in read_records(file, start, limit):
                 end = record.end
+                logged = continuity.check(path, record)
                 cursor.segment_path, cursor.offset = path, end
-                if record.type != HEAD:
-                    logged = logged_record(record)
+                if logged is not None:
                     if logged.header is not None:
                         cursor.sequence = logged.header.last_sequence
                     yield logged

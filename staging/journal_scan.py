@@ -21,6 +21,7 @@ from staging.journal_format import (
 from staging.protocol import Position
 
 _TYPE_FIELD = re.compile(rb"[\x02\x03]\x00\x00\x00")  # of a frame's or a control record's header
+_REMEDY = "see the runbook: damaged journal"
 _TYPE_OFFSET = 4  # of that field in the header
 
 
@@ -64,6 +65,39 @@ class Scan:
     end: int
 
 
+class Continuity:
+    """Watches that what is read of a journal, record by record, is one history; it may begin anywhere.
+
+    A segment that is missing, or there twice, is damage.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._end: tuple[int, bytes] | None = None
+
+    def check(self, path: Path, record: Record) -> LoggedRecord | None:
+        """Return what a record holds, None for a segment's head; raise `JournalDamaged` when it does not follow."""
+        if record.type == HEAD:
+            _, start = decode_head(record.payload)
+            self._follow(path, record, (start.sequence, start.hash), start.sequence)
+            return None
+        logged = logged_record(record)
+        if logged.header is not None:
+            header = logged.header
+            self._follow(path, record, (header.last_sequence, header.hash), header.first_sequence - 1)
+        return logged
+
+    def _follow(self, path: Path, record: Record, end: tuple[int, bytes], before: int) -> None:
+        known = self._end
+        wrong = known is not None and (known[0] != before or (record.type == HEAD and known[1] != end[1]))
+        if wrong or (record.type == HEAD and record.offset):
+            raise JournalDamaged(
+                f"{path} does not go on at byte {record.offset} where the journal ended before",
+                remedy=_REMEDY,
+            )
+        self._end = end
+
+
 def list_segments(directory: Path, share_id: bytes) -> list[Segment]:
     """Return a journal's segments in order; an unfinished newest one (no whole head) takes its place from its name."""
     segments: list[Segment] = []
@@ -73,13 +107,15 @@ def list_segments(directory: Path, share_id: bytes) -> list[Segment]:
         if head is not None:
             found_id, start = decode_head(head.payload)
             if found_id != share_id:
-                raise JournalDamaged(f"{path} belongs to another share")
+                raise JournalDamaged(f"{path} belongs to another share", remedy=_REMEDY)
+            if start.sequence != int(path.stem):
+                raise JournalDamaged(f"{path} holds the segment behind change {start.sequence}", remedy=_REMEDY)
             segments.append(Segment(path, start, head.end))
         elif path == paths[-1]:
             start = _end_of(segments[-1]) if segments else Position()
             segments.append(Segment(path, start, path.stat().st_size))
         else:
-            raise JournalDamaged(f"{path} has no readable head", remedy="see the runbook: damaged journal")
+            raise JournalDamaged(f"{path} has no readable head", remedy=_REMEDY)
     return segments
 
 
@@ -107,7 +143,7 @@ def _read_head(path: Path) -> Record | None:
     if head is not None and head.type == HEAD:
         return head
     if size > HEAD_RECORD_BYTES:  # the head is durable before anything is written behind it
-        raise JournalDamaged(f"{path} has no readable head", remedy="see the runbook: damaged journal")
+        raise JournalDamaged(f"{path} has no readable head", remedy=_REMEDY)
     return None
 
 
@@ -126,11 +162,13 @@ def scan_last_segment(path: Path, size: int) -> Scan:
     """Read the newest segment up to its last whole record; raise `JournalDamaged` when durable bytes are bad."""
     records: list[LoggedRecord] = []
     end = 0
+    continuity = Continuity()
     with path.open("rb") as file:
         for record in read_records(file, 0):
             end = record.end
-            if record.type != HEAD:
-                records.append(logged_record(record))
+            logged = continuity.check(path, record)
+            if logged is not None:
+                records.append(logged)
     if end < size:
         _check_torn(path, end)
     return Scan(records, end)
@@ -143,7 +181,7 @@ def _check_torn(path: Path, end: int) -> None:
         for match in _TYPE_FIELD.finditer(data, end):
             record = read_record(file, max(match.start() - _TYPE_OFFSET, end))
             if record is not None and decode_envelope(record.payload).synced_bytes > end:
-                raise JournalDamaged(f"{path} is damaged at byte {end}", remedy="see the runbook: damaged journal")
+                raise JournalDamaged(f"{path} is damaged at byte {end}", remedy=_REMEDY)
 
 
 def _end_of(segment: Segment) -> Position:

@@ -103,3 +103,4 @@ class ScrubReport(Struct, frozen=True):
     hits: list[FileHit]  # files that cannot be read whole
     hits_left_off: bool
     verified_since: str
+    databases: int = 0  # read through, and compared with their seals

@@ -41,7 +41,8 @@ def scrub(call: Call, everything: bool) -> int | None:
         report = console.follow("scrub", {"all": everything}, on_progress)
 
     def show(found: Any) -> None:
-        say(f"Read {count(found['packs'], 'pack')}, {size(found['bytes'])}; everything was written or read through since "
+        say(f"Read {count(found['packs'], 'pack')}, {size(found['bytes'])}, and {count(found['databases'], 'database')}; "
+            f"everything was written or read through since "
             f"{local_time(found['verified_since'])}")  # fmt: skip
         for line in found["findings"]:
             say(line)

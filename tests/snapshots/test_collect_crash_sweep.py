@@ -219,7 +219,7 @@ def test_index_commits_that_a_power_cut_loses_lose_no_chunk(tmp_path: Path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(ChunkIndex, "make_durable", killed)
-        patch.setattr("snapshots.repack.PackClearing._discard", lambda self, number: None)
+        patch.setattr("snapshots.repack.PackClearing._discard", lambda self, number, copied: None)
         rig.collect()
     assert rig.store.counts()[0] > 0
     rig.close()
