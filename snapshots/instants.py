@@ -15,6 +15,7 @@ from snapshots.ledger_db import Counters
 from snapshots.moments import NoSuchMoment, Resolved, Window, resolve_moment
 from snapshots.replay import ReplayedShare
 from snapshots.share_fold import ShareFold
+from snapshots.tree_at import TreeAt
 from snapshots.view_db import CatalogueReader, SnapshotView
 from staging.journal import Journal
 
@@ -101,6 +102,34 @@ class Instants:
         fence, start = self._start(sequence)
         with self._fold.lease(fence):
             yield SnapshotView(self._replayed(fence, start, sequence), sequence)
+
+    @contextmanager
+    def tree(self, resolved: Resolved) -> Iterator[TreeAt]:
+        """Yield the tree of a resolved moment; it stays as it is within the context."""
+        sequence = resolved.sequence
+        if not resolved.is_live and not self._reader.ledger.is_kept(sequence):
+            with self._replayed_tree(sequence) as tree:
+                yield tree
+            return
+        with self._fold.lease(None if resolved.is_live else sequence) as leased:
+            yield TreeAt(self._reader, leased, leased)
+
+    @contextmanager
+    def trees(self, one: Resolved, other: Resolved) -> Iterator[tuple[TreeAt, TreeAt]]:
+        """Yield the trees of two moments as they are given; the fence of the earlier is not behind that of the later."""
+        with self.tree(one) as first, self.tree(other) as second:
+            early, late = sorted((first, second), key=lambda tree: tree.sequence)
+            if early.fence <= late.fence:
+                yield first, second
+                return
+            with self._replayed_tree(early.sequence) as early:  # kept within a repair, where no replay of the later one starts
+                yield (early, late) if late is second else (late, early)
+
+    @contextmanager
+    def _replayed_tree(self, sequence: int) -> Iterator[TreeAt]:
+        fence, start = self._start(sequence)
+        with self._fold.lease(fence):
+            yield TreeAt(self._reader, sequence, fence, self._replayed(fence, start, sequence))
 
     def replayed(self, sequence: int) -> ReplayedShare:
         """Return a share as of an instant by replay, wherever it starts."""

@@ -65,6 +65,19 @@ class WrittenContents:
         except Damaged:
             return content
 
+    @property
+    def made(self) -> int:
+        """Return how many contents were made."""
+        return len(self._real)
+
+    def is_unmade(self, content: ContentRef) -> bool:
+        """Tell whether a content that was shown is still a stand-in, because it cannot be made."""
+        return content is not None and _is_stand_in(content.digest)
+
+    def own_chunk(self, digest: Digest) -> bytes | memoryview | None:
+        """Return a chunk or recipe node that was made here, None for what the store has."""
+        return self._own(digest)
+
     def node(self, digest: Digest) -> bytes | memoryview:
         """Return a recipe node's checked bytes; raise `Damaged` kinds."""
         if _is_stand_in(digest):  # it was shown as it is because making it failed

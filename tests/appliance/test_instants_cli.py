@@ -52,6 +52,23 @@ def at(seconds: float) -> str:
     return f"{SHARE}@{format_time(HOUR_AGO + int(seconds * NANOSECONDS))}"
 
 
+def test_any_two_instants_and_the_live_state_are_compared(asked: Program) -> None:
+    def rows(*moments: str) -> list[tuple[str, str, str | None]]:
+        done = asked.run("snapshot", "diff", SHARE, *moments, "--json")
+        answer = msgspec.json.decode(done.stdout)
+        assert done.returncode == (5 if answer["differences"] else 0)
+        return [(row["what"], row["path"], row.get("path_before")) for row in answer["differences"]]
+
+    assert rows("@seq:1", "@seq:3") == [("changed", "plan", None)]
+    assert rows("seq:3", at(20).partition("@")[2]) == [
+        ("added", "notes", None), ("added", "plan", None), ("renamed", "plan.old", "plan"),
+    ]  # fmt: skip
+    assert rows("seq:4", "latest") == [("added", "notes", None), ("removed", "plan.old", None)]
+    assert rows("seq:5") == rows("seq:5", "@") == [("removed", "plan.old", None)]
+    assert rows("@", "seq:5") == [("added", "plan.old", None)]
+    assert rows("latest") == []
+
+
 def test_every_instant_can_be_listed_read_and_restored(asked: Program, tmp_path: Path) -> None:
     def names(moment: str) -> list[str]:
         return [entry["name"] for entry in asked.json("ls", moment)["entries"]]
