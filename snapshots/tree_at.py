@@ -43,9 +43,13 @@ class TreeAt:
         source = self.reader if self.replay is None else self.replay
         return source.state_at(node, self.fence)
 
+    def bare_state(self, node: int) -> State | None:
+        """Return what a node is, without making a content that was written into: all else of the state is true."""
+        return self.reader.state_at(node, self.fence) if self.replay is None else self.replay.tree.live_state(node)
+
     def changed_at(self, node: int) -> int | None:
         """Return which change gave a node its state, None when it is not there. Makes no content."""
-        state = self.reader.state_at(node, self.fence) if self.replay is None else self.replay.tree.live_state(node)
+        state = self.bare_state(node)
         return None if state is None else state.changed
 
     def is_unmade(self, state: State) -> bool:

@@ -287,10 +287,11 @@ class Maintenance(Protocol):
 class Finding(Protocol):
     """Finding names over all moments that are kept."""
 
-    def find(self, actor: Actor, text: str, share: str, deleted: bool, after: bytes, limit: int) -> FoundPage:
+    def find(self, actor: Actor, text: str, share: str, deleted: bool, after: bytes, limit: int, moment: str = "") -> FoundPage:
         """Return paths whose last name holds `text`, in one share or (empty) all, and only what the actor may see.
 
-        Without `deleted` only what stands now. A page may hold few hits or none and still tell where to go on.
+        Without `deleted` only what stands now, or what stood at a moment of the one share. A page may hold few hits or none
+        and still tell where to go on.
         """
 
 

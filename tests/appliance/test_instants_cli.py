@@ -69,6 +69,17 @@ def test_any_two_instants_and_the_live_state_are_compared(asked: Program) -> Non
     assert rows("latest") == []
 
 
+def test_what_stood_at_an_instant_is_found_by_its_name(asked: Program) -> None:
+    def found(moment: str) -> list[tuple[str, bool, int]]:
+        answer = asked.json("find", "plan", "--share", moment)
+        return [(row["path"], row["deleted"], row["size_bytes"]) for row in answer["found"]]
+
+    assert found(f"{SHARE}@seq:4") == [("plan", False, 12), ("plan.old", False, 8)]
+    assert found(at(5)) == [("plan", False, 11)]
+    assert found(f"{SHARE}@latest") == found(SHARE) == [("plan", False, 12)]
+    assert asked.run("find", "plan", "--share", f"{SHARE}@seq:3", "--deleted").returncode == 2
+
+
 def test_every_instant_can_be_listed_read_and_restored(asked: Program, tmp_path: Path) -> None:
     def names(moment: str) -> list[str]:
         return [entry["name"] for entry in asked.json("ls", moment)["entries"]]
