@@ -13,9 +13,11 @@ from core.clock import Clock
 from snapshots.journal_retention import JournalPolicy, trim_below
 from snapshots.ledger_db import Counters
 from snapshots.moments import NoSuchMoment, Resolved, Window, resolve_moment
+from snapshots.node_states import NodeStates
 from snapshots.replay import ReplayedShare
 from snapshots.share_fold import ShareFold
 from snapshots.tree_at import TreeAt
+from snapshots.versions import VersionLister
 from snapshots.view_db import CatalogueReader, SnapshotView
 from staging.journal import Journal
 
@@ -74,6 +76,15 @@ class Instants:
         return Window(
             oldest, self._journal.durable.sequence, until_ns if from_ns is None else from_ns, until_ns, self._sequence_at
         )
+
+    def versions(self, resolved: Resolved) -> VersionLister:
+        """Return what lists the versions of paths up to a resolved moment."""
+        ledger, until = self._reader.ledger, resolved.sequence
+        known_from = ledger.oldest_start(max(self._lowest(), ledger.brief_since()))
+        states = None
+        if known_from is not None and known_from < until:
+            states = NodeStates(self._reader, self._journal, known_from)
+        return VersionLister(self._reader, states, until)
 
     def resolve(self, moment: str) -> Resolved:
         """Return what a moment means, folded up to there unless it is the live state; raise `NoSuchMoment`."""

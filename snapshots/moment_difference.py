@@ -66,7 +66,7 @@ class MomentDifference:
                 yield from self._state(row.key, row.node)
         start = 0 if after[0] < _REPLAYED else bisect_right(self._nodes, after[1])
         for node in self._nodes[start:]:
-            if self._early.changed_at(node) != self._late.changed_at(node):  # else the same change gave both: nothing to make
+            if not _is_same(self._early.bare_state(node), self._late.bare_state(node)):
                 yield from self._state((_REPLAYED, node, b""), node)
 
     def names_of(self, node: int, sequence: int) -> list[Place]:
@@ -107,6 +107,13 @@ class MomentDifference:
 
     def _tree(self, sequence: int) -> TreeAt:
         return self._early if sequence == self.early else self._late
+
+
+def _is_same(early: State | None, late: State | None) -> bool:
+    """Tell whether one change gave both states; then no content need be made to compare them."""
+    if early is None or late is None:
+        return True
+    return (early.changed, early.size, early.attributes) == (late.changed, late.size, late.attributes)
 
 
 def _value(state: State, is_unmade: bool) -> Value:

@@ -90,7 +90,8 @@ def fill_catalogue(path: Path, chain: list[tuple[Digest, SealHead]], store: Chun
         filler.finish(last.sequence)
         sweep_all(connection)
         catalogue.set(
-            folded_sequence=last.sequence, next_node=last.next_node, files=last.files, logical_bytes=last.logical_bytes,
+            folded_sequence=last.sequence, brief_since=last.sequence,
+            next_node=last.next_node, files=last.files, logical_bytes=last.logical_bytes,
             mirroring=last.mirroring, mirrored=last.mirrored, problem=last.problem, given_control=last.last_control,
             last_snapshot=last.last_snapshot,
         )  # fmt: skip

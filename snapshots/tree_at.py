@@ -47,11 +47,6 @@ class TreeAt:
         """Return what a node is, without making a content that was written into: all else of the state is true."""
         return self.reader.state_at(node, self.fence) if self.replay is None else self.replay.tree.live_state(node)
 
-    def changed_at(self, node: int) -> int | None:
-        """Return which change gave a node its state, None when it is not there. Makes no content."""
-        state = self.bare_state(node)
-        return None if state is None else state.changed
-
     def is_unmade(self, state: State) -> bool:
         """Tell whether the content of a state cannot be made, so that it is not known."""
         return self.replay is not None and self.replay.store.is_unmade(state.content)

@@ -105,10 +105,13 @@ class WrittenContents:
             return self._real[digest]
 
     def _flattened(self, digest: Digest) -> tuple[ContentRef, Edits]:
-        """Return the real content at the bottom and everything that was written into it, oldest first, as one."""
+        """Return the newest real content below and everything that was written into it, oldest first, as one."""
         layers: list[Edits] = []
         content: ContentRef = Recipe(digest, 0)
         while content is not None and _is_stand_in(content.digest):
+            if content.digest in self._real:
+                content = self._real[Digest(content.digest)]
+                continue
             written = self._written[int.from_bytes(content.digest[len(_STAND_IN) :], "big")]
             content = written.below
             layers.append(written.edits)

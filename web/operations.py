@@ -186,8 +186,14 @@ class Shares(Protocol):
     def open_file(self, actor: Actor, share: str, moment: str, path: RelPath, first: int, last: int | None) -> Download:
         """Open the bytes first..last (inclusive; None = to the end) of a file."""
 
-    def versions(self, actor: Actor, share: str, path: RelPath) -> list[Version]:
-        """Return what stood at a path, newest first; `Version.path` is where it stood then, as `show_path` shows it."""
+    def versions(
+        self, actor: Actor, share: str, moment: str, path: RelPath, before: int | None, limit: int
+    ) -> tuple[list[Version], int | None]:
+        """Return what stood at a path up to a moment, newest first, and before which change the next page begins, or None.
+
+        `Version.path` is where it stood then, as `show_path` shows it. A version that no snapshot shows and that is not the
+        newest can be read as of `seq:` with its `sequence`. A page may be somewhat longer or shorter than `limit`.
+        """
 
     def restore(
         self, actor: Actor, share: str, moment: str, path: RelPath, target: str, overwrite: bool, seen: Place | None = None

@@ -80,6 +80,20 @@ def test_what_stood_at_an_instant_is_found_by_its_name(asked: Program) -> None:
     assert asked.run("find", "plan", "--share", f"{SHARE}@seq:3", "--deleted").returncode == 2
 
 
+def test_versions_between_snapshots_are_listed_and_read(asked: Program) -> None:
+    def listed(moment: str, path: str) -> list[tuple[int, int, bool, bool, str]]:
+        rows = asked.json("versions", moment, path)["versions"]
+        return [(row["sequence"], row["size_bytes"], bool(row["snapshots"]), row["deleted"], row["path"]) for row in rows]
+
+    assert listed(SHARE, "plan") == [(4, 12, True, False, "plan"), (3, 8, False, False, "plan"), (1, 11, False, False, "plan")]
+    assert listed(SHARE, "plan.old") == [(6, 0, True, True, "plan.old"), (4, 8, False, False, "plan.old")]
+    assert listed(f"{SHARE}@seq:2", "plan") == [(2, 11, False, False, "plan"), (1, 11, False, False, "plan")]
+    assert listed(at(15), "plan") == listed(SHARE, "plan")[1:]
+    assert asked.run("cat", f"{SHARE}@seq:3", "plan").stdout == b"FIRST pl"
+    assert b"between snapshots" in asked.run("versions", SHARE, "plan").stdout
+    assert asked.run("versions", f"{SHARE}@seq:2", "notes").returncode == 3
+
+
 def test_every_instant_can_be_listed_read_and_restored(asked: Program, tmp_path: Path) -> None:
     def names(moment: str) -> list[str]:
         return [entry["name"] for entry in asked.json("ls", moment)["entries"]]
