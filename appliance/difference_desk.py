@@ -18,7 +18,8 @@ from appliance.rows import kind_word
 from appliance.vault import OpenShare, Vault
 from core.errors import Refused
 from core.relpath import MAX_NAME_BYTES, RelPath, is_text, show_path
-from snapshots.difference import START, Cursor, Difference, differences
+from snapshots.difference import START, Cursor, Difference
+from snapshots.moment_difference import moment_differences
 from web.differences import ChangedPath, DifferencePage, DifferenceSummary
 from web.operations import Actor
 
@@ -29,10 +30,6 @@ class PageUnknown(Refused):
 
 _MOST = 2**63 - 1  # sums of sparse files may pass what JSON readers take
 Number = Annotated[int, Meta(ge=-1, le=_MOST)]
-
-
-class NotComparable(Refused):
-    """A moment can be read, but its differences to others cannot be found by the catalogue."""
 
 
 class _Place(Struct, frozen=True, array_like=True):
@@ -53,11 +50,13 @@ class DifferenceDesk:
         """Return a page of what changed from one moment to the other, behind the place where the page before ended."""
         self._rights.check_path(actor, Action.BROWSE, share)
         opened = self._vault.share(share)
+        if actor.role == "owner":  # the command line folds first, pages show the folded state
+            opened.fold.fold_all()
         start, summary = _read_place(place)
         found: list[Difference] = []
         following = None
-        with _kept(opened, before) as first, _kept(opened, after) as second:
-            for cursor, difference in differences(opened.reader.query, self._vault.store.node, first, second, start):
+        with _difference(opened, before, after, start) as steps:
+            for cursor, difference in steps:
                 seen = self._as_seen(actor, share, difference)
                 if seen is not None:
                     found.append(seen)
@@ -84,15 +83,11 @@ class DifferenceDesk:
 
 
 @contextmanager
-def _kept(opened: OpenShare, moment: str) -> Iterator[int]:
-    """Yield a moment's sequence, which stays readable within the context."""
-    resolved = opened.instants.resolve(moment)
-    if not resolved.is_live and not opened.reader.ledger.is_kept(resolved.sequence):
-        raise NotComparable(
-            f"@{moment} lies between snapshots", remedy="compare two snapshots; `journal show` tells what came between"
-        )
-    with opened.fold.lease(None if resolved.is_live else resolved.sequence) as sequence:
-        yield sequence
+def _difference(opened: OpenShare, before: str, after: str, start: Cursor) -> Iterator[Iterator[tuple[Cursor, Difference]]]:
+    """Yield what differs between two moments, which stay readable within the context."""
+    first, second = opened.instants.resolve(before), opened.instants.resolve(after)
+    with opened.instants.trees(first, second) as trees:
+        yield moment_differences(*trees, start)
 
 
 def _read_place(place: bytes) -> tuple[Cursor, DifferenceSummary]:

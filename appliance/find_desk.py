@@ -14,7 +14,8 @@ from appliance.vault import OpenShare, Vault
 from core.clock import format_time
 from core.errors import Damaged, Refused
 from core.relpath import RelPath, is_text, show_path
-from snapshots.find import TOP, Finder, FoundPath, OtherName, Work
+from snapshots.find import TOP, Finder, FoundPath, MaySee, OtherName, Work
+from snapshots.find_at import MomentFinder
 from snapshots.search_form import wanted_form
 from web.found import Found, FoundName, FoundPage, NotSearched
 from web.operations import Actor
@@ -56,9 +57,11 @@ class FindDesk:
         """Bind the parts."""
         self._vault, self._indexes, self._rights = vault, indexes, rights
 
-    def find(self, actor: Actor, text: str, share: str, deleted: bool, after: bytes, limit: int) -> FoundPage:
-        """Return one page of what is found; all of a share's state that is folded is looked at."""
+    def find(self, actor: Actor, text: str, share: str, deleted: bool, after: bytes, limit: int, moment: str = "") -> FoundPage:
+        """Return one page of what is found in all that is folded and kept, or in what one moment of a share shows."""
         self._rights.check(actor, Action.BROWSE)
+        if moment:
+            return self._find_at(actor, text, share, moment, parse_place(after), limit)
         wanted, begin = wanted_form(text), parse_place(after)
         opened, not_searched = self._shares(actor, share)
         finders: dict[str, Finder] = {}
@@ -79,6 +82,17 @@ class FindDesk:
                     return FoundPage(found, Place(live, one.name, following).encode(), not_searched)
         return FoundPage(found, None, not_searched)
 
+    def _find_at(self, actor: Actor, text: str, share: str, moment: str, begin: Place, limit: int) -> FoundPage:
+        self._rights.check_path(actor, Action.BROWSE, share)
+        opened = self._vault.share(share)
+        resolved = opened.instants.resolve(moment)
+        with opened.instants.tree(resolved) as tree:
+            time_ns = resolved.snapshot.taken_ns if resolved.snapshot else opened.reader.time_of(tree.sequence) or 0
+            asked = (self._indexes.index(opened), wanted_form(text), opened.fold.sequence, self._may_see(actor, opened))
+            page, following = MomentFinder(tree, time_ns, *asked).page(begin.live, begin.below, limit, Work())
+        token = None if following is None else Place(True, share, following).encode()
+        return FoundPage([_answer(opened, hit) for hit in page], token, [])
+
     def _shares(self, actor: Actor, share: str) -> tuple[list[OpenShare], list[NotSearched]]:
         """Return the named share, or all that the actor may see; of these, one that is damaged does not hide the others."""
         if share:
@@ -98,6 +112,10 @@ class FindDesk:
         if actor.role == "owner":
             share.fold.fold_all()
         index = self._indexes.index(share)
+        return Finder(share.reader, index, wanted, share.fold.sequence, self._may_see(actor, share))
+
+    def _may_see(self, actor: Actor, share: OpenShare) -> MaySee:
+        """Return what tells for each path whether the actor may see it, asked once."""
         seen: dict[RelPath, bool] = {}
 
         def may_see(path: RelPath) -> bool:
@@ -105,7 +123,7 @@ class FindDesk:
                 seen[path] = self._rights.reach(actor, share.name, path) is Reach.FULL
             return seen[path]
 
-        return Finder(share.reader, index, wanted, share.fold.sequence, may_see)
+        return may_see
 
 
 def _answer(share: OpenShare, hit: FoundPath) -> Found:

@@ -8,10 +8,10 @@ from appliance.branches_db import BranchRow
 from core.clock import format_time
 from core.digest import format_digest
 from core.relpath import is_text, show_path
-from snapshots.history import PathVersion
 from snapshots.ledger_db import Hold as KeptBy
 from snapshots.ledger_db import SnapshotRow
 from snapshots.tree import Node
+from snapshots.versions import PathVersion
 from staging.changes import Consistency
 from web.operations import Branch, Entry, Hold, Snapshot, Version
 

@@ -24,9 +24,9 @@ from core.clock import format_time
 from core.errors import Damaged, NotFound, Refused, StagekeeperError, TryLater
 from core.relpath import RelPath, join, show_path, split
 from snapshots.fold_pace import CHANGES_A_TRANSACTION
-from snapshots.history import versions_of
 from snapshots.ledger_db import SnapshotRow
 from snapshots.moments import Resolved
+from snapshots.schema_db import LIVE
 from snapshots.tree import Node, TreeView
 from snapshots.view_db import SnapshotView
 from staging.changes import MAX_LABEL_CHARACTERS, Kind
@@ -155,13 +155,16 @@ class ShareDesk:
         etag = node.digest.hex() if node.digest is not None else "empty"
         return Download(split(path)[1], node.size_bytes, node.attributes.mtime_ns, etag, pieces())
 
-    def versions(self, actor: Actor, share: str, path: RelPath) -> list[Version]:
-        """Return the versions of a path, newest first."""
+    def versions(
+        self, actor: Actor, share: str, moment: str, path: RelPath, before: int | None, limit: int
+    ) -> tuple[list[Version], int | None]:
+        """Return a page of the versions of a path up to a moment, newest first, and before which change the next one begins."""
         self._rights.check_path(actor, Action.BROWSE, share, path)
         opened = self._folded(actor, share)
-        found = versions_of(opened.reader, path)
+        lister = opened.instants.versions(opened.instants.resolve(moment))
+        found, following = lister.page(path, LIVE if before is None else before, limit)
         kept = [v for v in found if v.path == path or self._rights.reach(actor, share, v.path) is Reach.FULL]
-        return [version_of(version, opened.reader.time_of(version.sequence)) for version in kept]
+        return [version_of(version, opened.reader.time_of(version.sequence)) for version in kept], following
 
     def restore(
         self, actor: Actor, share: str, moment: str, path: RelPath, target: str, overwrite: bool, seen: Place | None = None

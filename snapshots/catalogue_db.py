@@ -115,9 +115,12 @@ class CatalogueWriter:
         self.connection.execute("INSERT INTO entry VALUES (?,?,?,?,?)", (parent, name, sequence, LIVE, node))
 
     def end_name(self, row: Name, sequence: int) -> None:
-        """Close a name, or forget it when no snapshot can have seen it."""
+        """Close a name; one that no snapshot can have seen leaves the history, and is known as brief while the journal is."""
         if row.born > self.fence:
             self.connection.execute("DELETE FROM entry WHERE parent=? AND name=? AND born=?", (row.parent, row.name, row.born))
+            if row.born < sequence:  # else it was never there: a part of a group
+                brief = (row.parent, row.name, row.born, sequence, row.node)
+                self.connection.execute("INSERT OR REPLACE INTO brief VALUES (?,?,?,?,?)", brief)
         else:
             self.connection.execute(
                 "UPDATE entry SET died=? WHERE parent=? AND name=? AND born=?", (sequence, row.parent, row.name, row.born)
@@ -172,8 +175,10 @@ class CatalogueWriter:
         return decode_runs(row[0]) if row else ()
 
     def drop_touched(self, below: int) -> None:
-        """Forget what frames up to a sequence touched: the journal holds them no more."""
+        """Forget what frames up to a sequence touched, and which names were brief by then: the journal holds them no more."""
         self.connection.execute("DELETE FROM touched WHERE sequence <= ?", (below,))
+        self.connection.execute("DELETE FROM brief WHERE died <= ?", (below,))
+        self.set(brief_since=max(below, self.number("brief_since")))
 
     def newest_moment(self) -> int:
         """Return when the newest folded frame was received, 0 when there is none."""

@@ -12,7 +12,7 @@ from typing import Literal
 from core.errors import Damaged
 from core.relpath import RelPath
 from snapshots.content_difference import Fetch, different_bytes
-from snapshots.difference_db import BEGINNING, DifferenceReader, Key, NameRow, Place, Query, StateRow, Value
+from snapshots.difference_db import BEGINNING, DifferenceReader, DifferenceRows, Key, NameRow, Place, Query, StateRow, Value
 from snapshots.places import Places, StandIns
 from staging.changes import Kind
 
@@ -54,15 +54,23 @@ def differences(
 
     Both must stay readable while this goes on. No read transaction stays open between two steps.
     """
-    finder = _Finder(DifferenceReader(query, min(before, after), max(before, after)))
+    rows = DifferenceReader(query, min(before, after), max(before, after))
+    yield from differences_in(rows, fetch_node, backwards=before > after, cursor=cursor)
+
+
+def differences_in(
+    rows: DifferenceRows, fetch_node: Fetch, *, backwards: bool, cursor: Cursor = START
+) -> Iterator[tuple[Cursor, Difference]]:
+    """Yield what the rows of two moments tell, as `differences`; `backwards` tells it from the later to the earlier."""
+    finder = _Finder(rows)
     for reached, found in finder.found(cursor):
-        yield reached, finder.told(found, backwards=before > after, fetch_node=fetch_node)
+        yield reached, finder.told(found, backwards=backwards, fetch_node=fetch_node)
 
 
 class _Finder:
     """Turns rows into differences."""
 
-    def __init__(self, rows: DifferenceReader) -> None:
+    def __init__(self, rows: DifferenceRows) -> None:
         self._rows = rows
         self._early, self._late = Places(rows, rows.early), Places(rows, rows.late)
         self._origins = StandIns(rows, self._late, self._early)

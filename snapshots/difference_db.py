@@ -6,7 +6,7 @@ between them. Pages are cut by the indexes' own order, so that each row is read 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from snapshots.catalogue_db import content_of
 from snapshots.schema_db import LIVE
@@ -60,6 +60,31 @@ class StateRow:
     node: int
     early: Value
     late: Value
+
+
+class DifferenceRows(Protocol):
+    """What is asked about two sequences of a share, `early` not behind `late`. Rows come in the order of their keys."""
+
+    early: int
+    late: int
+
+    def names_gone(self, after: Key) -> Iterator[NameRow]:
+        """Yield the names that stood at the earlier moment only, behind a key."""
+
+    def names_come(self, after: Key) -> Iterator[NameRow]:
+        """Yield the names that stand at the later moment only, behind a key."""
+
+    def states_changed(self, after: Key) -> Iterator[StateRow]:
+        """Yield the nodes that may have another state at the later moment, behind a key."""
+
+    def names_of(self, node: int, sequence: int) -> list[Place]:
+        """Return all names of a node as of one of the sequences, sorted."""
+
+    def node_at(self, place: Place, sequence: int) -> int | None:
+        """Return the node that a name stood for as of one of the sequences."""
+
+    def value_at(self, node: int, sequence: int) -> Value | None:
+        """Return what a node was as of one of the sequences, None when it was not there."""
 
 
 class DifferenceReader:

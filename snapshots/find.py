@@ -22,8 +22,8 @@ TOP = 2**63 - 1
 """Higher than every birth: where a question begins."""
 
 WORK_A_PAGE = 50_000  # about half a second
-_KEY_WORK = 1  # a look at one row, in units of about 10 microseconds
-_PATH_WORK = 20  # finding out where a row stood, and what else stood there
+KEY_WORK = 1  # a look at one row, in units of about 10 microseconds
+PATH_WORK = 20  # finding out where a row stood, and what else stood there
 _ROWS_A_LOOK = 300
 _SNAPSHOTS_SHOWN = 5
 _NAMES_SHOWN = 10
@@ -102,8 +102,8 @@ class Finder:
         found: list[FoundPath] = []
         done = below  # every page comes at least one birth further
         for run in self._runs(below):
-            for keys in _by_birth(run):
-                work.left -= _KEY_WORK * len(keys)
+            for keys in by_birth(run):
+                work.left -= KEY_WORK * len(keys)
                 for row in entries_of(self._reader, keys):
                     if row.born != done and done != below and (len(found) >= limit or work.is_spent):
                         return found, done
@@ -133,10 +133,10 @@ class Finder:
             return []
         found = []
         for path, since, until in sorted(paths_of(self._names_of, row.parent, row.name, row.born, row.died)):
-            work.left -= _PATH_WORK
+            work.left -= PATH_WORK
             here = Life(row.node, since, until)
             if live == (until == LIVE) and self._is_kept(here) and self._may_see(path):
-                lives = [life for life in lives_of(self._reader, path) if self._is_kept(life)]
+                lives = self._kept_lives(path)
                 if lives and lives[-1] == here:
                     found += self._told(path, lives)
         return found
@@ -149,7 +149,6 @@ class Finder:
         state = self._reader.state_at(today.node, LIVE - 1 if is_live else shown[-1].sequence)
         if state is None:
             return []
-        ids = [moment.id for life in reversed(lives) for moment in reversed(self._within(life)) if moment.id is not None]
         return [
             FoundPath(
                 path=path,
@@ -158,10 +157,18 @@ class Finder:
                 first=lives[0].born,
                 until=None if is_live else today.died,
                 seen=None if is_live else shown[-1],
-                snapshots=tuple(ids[:_SNAPSHOTS_SHOWN]),
+                snapshots=self._shown_by(lives),
                 names=self._other_names(today.node, path),
             )
         ]
+
+    def _kept_lives(self, path: RelPath) -> list[Life]:
+        return [life for life in lives_of(self._reader, path) if self._is_kept(life)]
+
+    def _shown_by(self, lives: list[Life]) -> tuple[int, ...]:
+        """Return the newest ids of snapshots within lives."""
+        ids = [moment.id for life in reversed(lives) for moment in reversed(self._within(life)) if moment.id is not None]
+        return tuple(ids[:_SNAPSHOTS_SHOWN])
 
     def _other_names(self, node: int, path: RelPath) -> tuple[OtherName, ...]:
         """Return the newest other paths of a node that are kept and may be seen, oldest first."""
@@ -187,7 +194,7 @@ class Finder:
         return self._moments[bisect_left(self._sequences, life.born) : bisect_left(self._sequences, life.died)]
 
 
-def _by_birth(run: list[NameKey]) -> Iterator[list[NameKey]]:
+def by_birth(run: list[NameKey]) -> Iterator[list[NameKey]]:
     """Yield a run in pieces to look up at once, those of one birth together."""
     start = 0
     while start < len(run):

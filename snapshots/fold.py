@@ -125,9 +125,9 @@ class TreeFold:
         self.mirroring = 0
 
     def set_content(self, state: State, content: ContentRef, size: int, sequence: int) -> None:
-        """Give a file another content."""
+        """Give a file another content, by writes up to `sequence`; what was changed behind them meanwhile came later."""
         self.logical_bytes += size - state.size
-        self._catalogue.change_state(state, replace(state, content=content, size=size), sequence)
+        self._catalogue.change_state(state, replace(state, content=content, size=size), max(sequence, state.changed))
 
     # -- creating -------------------------------------------------------------------------------------------------
 
@@ -167,8 +167,9 @@ class TreeFold:
         new = replace(
             state, attributes=change.attributes, content=change.content, size=size, target=change.target, device=change.device
         )
+        overruled = self.edits.get(existing.node)  # writes that are not laid yet: the state was another meanwhile
         self.edits.forget(existing.node)
-        if new != state:
+        if new != state or overruled is not None:
             self._catalogue.change_state(state, new, sequence)
             self.logical_bytes += size - state.size
             self._touch(state.node)

@@ -13,8 +13,11 @@ from core.clock import Clock
 from snapshots.journal_retention import JournalPolicy, trim_below
 from snapshots.ledger_db import Counters, SnapshotRow
 from snapshots.moments import NoSuchMoment, Resolved, Window, resolve_moment
+from snapshots.node_states import NodeStates
 from snapshots.replay import ReplayedShare
 from snapshots.share_fold import ShareFold
+from snapshots.tree_at import TreeAt
+from snapshots.versions import VersionLister
 from snapshots.view_db import CatalogueReader, SnapshotView
 from staging.journal import Journal
 
@@ -76,6 +79,15 @@ class Instants:
             oldest, self._journal.durable.sequence, until_ns if from_ns is None else from_ns, until_ns, self._sequence_at
         )
 
+    def versions(self, resolved: Resolved) -> VersionLister:
+        """Return what lists the versions of paths up to a resolved moment."""
+        ledger, until = self._reader.ledger, resolved.sequence
+        known_from = ledger.oldest_start(max(self._lowest(), ledger.brief_since()))
+        states = None
+        if known_from is not None and known_from < until:
+            states = NodeStates(self._reader, self._journal, known_from)
+        return VersionLister(self._reader, states, until)
+
     def resolve(self, moment: str) -> Resolved:
         """Return what a moment means, folded up to there unless it is the live state; raise `NoSuchMoment`."""
         resolved = resolve_moment(moment, self._candidates(moment), self._fold.sequence, self.window)
@@ -111,6 +123,34 @@ class Instants:
         fence, start = self._start(sequence)
         with self._fold.lease(fence):
             yield SnapshotView(self._replayed(fence, start, sequence), sequence)
+
+    @contextmanager
+    def tree(self, resolved: Resolved) -> Iterator[TreeAt]:
+        """Yield the tree of a resolved moment; it stays as it is within the context."""
+        sequence = resolved.sequence
+        if not resolved.is_live and not self._reader.ledger.is_kept(sequence):
+            with self._replayed_tree(sequence) as tree:
+                yield tree
+            return
+        with self._fold.lease(None if resolved.is_live else sequence) as leased:
+            yield TreeAt(self._reader, leased, leased)
+
+    @contextmanager
+    def trees(self, one: Resolved, other: Resolved) -> Iterator[tuple[TreeAt, TreeAt]]:
+        """Yield the trees of two moments as they are given; the fence of the earlier is not behind that of the later."""
+        with self.tree(one) as first, self.tree(other) as second:
+            early, late = sorted((first, second), key=lambda tree: tree.sequence)
+            if early.fence <= late.fence:
+                yield first, second
+                return
+            with self._replayed_tree(early.sequence) as early:  # kept within a repair, where no replay of the later one starts
+                yield (early, late) if late is second else (late, early)
+
+    @contextmanager
+    def _replayed_tree(self, sequence: int) -> Iterator[TreeAt]:
+        fence, start = self._start(sequence)
+        with self._fold.lease(fence):
+            yield TreeAt(self._reader, sequence, fence, self._replayed(fence, start, sequence))
 
     def replayed(self, sequence: int) -> ReplayedShare:
         """Return a share as of an instant by replay, wherever it starts."""

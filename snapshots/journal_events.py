@@ -9,13 +9,12 @@ from itertools import groupby
 
 from core.relpath import RelPath
 from snapshots.history import nodes_of
+from snapshots.journal_frames import FrameReader
 from snapshots.view_db import CatalogueReader
 from staging.changes import (
     Barrier,
-    Change,
     Content,
     Create,
-    Group,
     Link,
     Mirror,
     Rename,
@@ -24,7 +23,6 @@ from staging.changes import (
     Unlink,
     Write,
 )
-from staging.frame_format import Frame, unpack_frame
 from staging.journal import Journal
 
 _FRAMES_AT_ONCE = 200
@@ -58,43 +56,29 @@ class Event:
 def events_of(reader: CatalogueReader, journal: Journal, path: RelPath, after: Mark) -> Iterator[Event]:
     """Yield what happened to the nodes that stood at `path`, behind a mark, newest last; raise `NeverThere`."""
     nodes = nodes_of(reader, path)
+    frames = FrameReader(reader, journal)
     first = max(after[0], journal.start.sequence + 1)
     while True:
         rows = reader.touched(nodes, first, _FRAMES_AT_ONCE)
         whole = rows if len(rows) < _FRAMES_AT_ONCE else [row for row in rows if row[0] < rows[-1][0]] or rows
         for sequence, touches in groupby(whole, key=lambda row: row[0]):
-            found = _read(reader, journal, sequence, [touch[1:] for touch in touches])
+            found = _read(frames, sequence, [touch[1:] for touch in touches])
             yield from (event for event in found if event.mark > after)
         if len(rows) < _FRAMES_AT_ONCE:
             return
         first = whole[-1][0] + 1
 
 
-def _read(
-    reader: CatalogueReader, journal: Journal, sequence: int, touches: Sequence[tuple[bool, tuple[int, ...]]]
-) -> list[Event]:
-    for record in journal.read(journal.cursor(sequence - 1, reader.place_behind(sequence - 1))):
-        if record.header is not None and record.header.last_sequence >= sequence:
-            changes = _flat(unpack_frame(record.payload, record.header))
-            wanted = [
-                (ordinal, is_gone)
-                for is_gone, runs in touches
-                for first, last in zip(runs[::2], runs[1::2], strict=True)
-                for ordinal in range(first, last + 1)
-            ]
-            return [
-                _event((sequence, ordinal), *changes[ordinal], is_gone, record.time_ns) for ordinal, is_gone in sorted(wanted)
-            ]
-    return []
-
-
-def _flat(frame: Frame) -> list[tuple[int, SimpleChange | Barrier | Mirror, tuple[RelPath, ...]]]:
-    """Return the changes of a frame with their sequences, those of groups one by one, as the fold counts them."""
-    found: list[tuple[int, SimpleChange | Barrier | Mirror, tuple[RelPath, ...]]] = []
-    for sequence, change in enumerate(frame.changes, start=frame.header.first_sequence):
-        parts: Sequence[Change] = change.changes if isinstance(change, Group) else (change,)
-        found += [(sequence, part, frame.paths) for part in parts if not isinstance(part, Group)]
-    return found
+def _read(frames: FrameReader, sequence: int, touches: Sequence[tuple[bool, tuple[int, ...]]]) -> list[Event]:
+    time_ns, changes = frames.changes(sequence)
+    wanted = [
+        (ordinal, is_gone)
+        for is_gone, runs in touches
+        for first, last in zip(runs[::2], runs[1::2], strict=True)
+        for ordinal in range(first, last + 1)
+        if ordinal < len(changes)
+    ]
+    return [_event((sequence, ordinal), *changes[ordinal], is_gone, time_ns) for ordinal, is_gone in sorted(wanted)]
 
 
 def _event(

@@ -278,6 +278,11 @@ class LedgerReader:
         rows = self._query("SELECT value FROM meta WHERE key='purged'", ())
         return int(rows[0][0]) if rows else 0
 
+    def brief_since(self) -> int:
+        """Return the sequence behind which it is known of every frame what it touched, and no brief name is missing."""
+        rows = self._query("SELECT value FROM meta WHERE key='brief_since'", ())
+        return int(rows[0][0]) if rows else 0
+
     def is_leased(self) -> bool:
         """Tell whether a reader keeps a state."""
         return bool(self._query("SELECT 1 FROM lease LIMIT 1", ()))
@@ -297,6 +302,10 @@ class LedgerReader:
         """Return the highest fence up to a sequence, 0 (the empty share) when there is none."""
         ((below,),) = self._query(f"SELECT max(sequence) FROM ({FENCES}) WHERE sequence <= ?", (sequence,))
         return below or 0
+
+    def passed_fence(self, first: int, below: int) -> bool:
+        """Tell whether a fence is or was in first..below-1, unless all that it alone kept is removed."""
+        return bool(self._query("SELECT 1 FROM fence WHERE sequence >= ? AND sequence < ? LIMIT 1", (first, below)))
 
     def counters_at(self, fence: int) -> Counters | None:
         """Return what the fold had counted at a fence; None where it was not kept (a fence of the first release)."""

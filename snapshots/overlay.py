@@ -94,6 +94,26 @@ class Overlay:
         states = ((name.name, self.live_state(name.node)) for name in new)
         return sorted([*old, *((name, state) for name, state in states if state is not None)], key=lambda row: row[0])[:limit]
 
+    def names_of(self, node: int) -> list[tuple[int, bytes]]:
+        """Return (parent, name) of all live names of a node, sorted."""
+        return sorted(self._live_names_of(node))
+
+    def changed_names(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (parent, name) of every name that was opened or closed since the fence."""
+        return ((parent, name) for parent, names in self._folders.items() for name in names)
+
+    def is_changed(self, parent: int, name: bytes) -> bool:
+        """Tell whether a name was opened or closed since the fence."""
+        return name in self._folders.get(parent, {})
+
+    def changed_nodes(self) -> Iterator[int]:
+        """Yield every node that got another state since the fence, or its first or last."""
+        return iter(self._states)
+
+    def names_since(self) -> Iterator[Name]:
+        """Yield the live names that were opened since the fence."""
+        return (name for names in self._folders.values() for name in names.values() if name is not None)
+
     # -- changing -------------------------------------------------------------------------------------------------
 
     def set(self, **values: int | str) -> None:
@@ -145,8 +165,9 @@ class Overlay:
 
     def unmirrored_names(self) -> list[Name]:
         """Return the live names that the mirror that ends now did not state."""
-        opened = [name for names in self._folders.values() for name in names.values() if name is not None]
-        return [name for name in (*self._old_names(), *opened) if name.name not in self._mirrored.get(name.parent, {})]
+        return [
+            name for name in (*self._old_names(), *self.names_since()) if name.name not in self._mirrored.get(name.parent, {})
+        ]
 
     def end_mirror(self) -> None:
         """Forget what the mirror has stated."""

@@ -4,7 +4,7 @@ Paths are put together from below, with a cache: two differences in one folder a
 """
 
 from core.relpath import ROOT, RelPath, join
-from snapshots.difference_db import ROOT_PLACE, DifferenceReader, Place, Value
+from snapshots.difference_db import ROOT_PLACE, DifferenceRows, Place, Value
 from snapshots.schema_db import ROOT_NODE
 from staging.changes import Kind
 
@@ -16,7 +16,7 @@ _ALWAYS_THERE = {ROOT_NODE: ROOT_NODE, ROOT_PLACE[0]: ROOT_PLACE[0]}
 class Places:
     """A share's names as of one sequence."""
 
-    def __init__(self, rows: DifferenceReader, sequence: int) -> None:
+    def __init__(self, rows: DifferenceRows, sequence: int) -> None:
         """Bind the catalogue to a sequence."""
         self._rows, self.sequence = rows, sequence
         self._paths: dict[int, RelPath] = {ROOT_NODE: ROOT}
@@ -61,7 +61,7 @@ class StandIns:
     other's moment. A folder made anew so keeps its history, and what lies in it is compared name by name.
     """
 
-    def __init__(self, rows: DifferenceReader, here: Places, there: Places) -> None:
+    def __init__(self, rows: DifferenceRows, here: Places, there: Places) -> None:
         """Answer for nodes as of `here` who they were as of `there`."""
         self._here, self._there = here, there
         self._known: dict[int, int | None] = dict(_ALWAYS_THERE)

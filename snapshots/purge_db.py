@@ -42,6 +42,7 @@ class PurgeTables:
         self._connection.execute("DELETE FROM anchor WHERE sequence < ?", (at,))
         sweep_all(self._connection)
         self._connection.execute("DELETE FROM sweep")
+        self._connection.execute("DELETE FROM brief")
 
     def forget_seals(self, at: int) -> None:
         """Forget every seal, and what was counted at `at`: both tell of what is gone."""

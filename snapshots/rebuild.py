@@ -99,7 +99,8 @@ def fill_catalogue(
         LedgerWriter(connection).drop_anchors(readable_from)
         sweep_all(connection)
         catalogue.set(
-            folded_sequence=last.sequence, next_node=last.next_node, files=last.files, logical_bytes=last.logical_bytes,
+            folded_sequence=last.sequence, brief_since=last.sequence,
+            next_node=last.next_node, files=last.files, logical_bytes=last.logical_bytes,
             mirroring=last.mirroring, mirrored=last.mirrored, problem=last.problem, given_control=last.last_control,
             last_snapshot=last.last_snapshot,
         )  # fmt: skip

@@ -28,8 +28,8 @@ class ReplayedShare:
         """Begin with the state as of a fence, and what was counted there."""
         self.share, self.start = reader.share, fence
         self.store = WrittenContents(reader.store, reader.folder)
-        self._tree = Overlay(reader, fence, start)
-        self._fold = ChangeFold(self._tree, self._flush_edits, _pass_barrier)
+        self.tree = Overlay(reader, fence, start)
+        self._fold = ChangeFold(self.tree, self._flush_edits, _pass_barrier)
         self.frames_read = 0
         self.sequence = fence
 
@@ -53,16 +53,16 @@ class ReplayedShare:
 
     def names_in(self, parent: int, sequence: int, after: bytes, limit: int) -> list[tuple[bytes, State]]:
         """Return the names of a folder with their states."""
-        return [(name, self._shown(state)) for name, state in self._tree.page(parent, after, limit)]
+        return [(name, self._shown(state)) for name, state in self.tree.page(parent, after, limit)]
 
     def name_at(self, parent: int, name: bytes, sequence: int) -> int | None:
         """Return the node that a name stood for."""
-        found = self._tree.live_name(parent, name)
+        found = self.tree.live_name(parent, name)
         return found.node if found is not None else None
 
     def state_at(self, node: int, sequence: int) -> State | None:
         """Return a node's state."""
-        state = self._tree.live_state(node)
+        state = self.tree.live_state(node)
         return self._shown(state) if state is not None else None
 
     def counters(self) -> tuple[int, int, int]:
@@ -73,7 +73,7 @@ class ReplayedShare:
     def _flush_edits(self) -> None:
         tree = self._fold.tree
         for node, edits in tree.edits.items():
-            state = self._tree.live_state(node)
+            state = self.tree.live_state(node)
             if state is not None:
                 tree.set_content(state, self.store.stand_in(state.content, edits), edits.size, edits.sequence)
         tree.edits.clear()

@@ -57,6 +57,14 @@ _INSTANTS = (
     " PRIMARY KEY (node, sequence, gone)) WITHOUT ROWID",
     "INSERT INTO anchor SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM moment)",
 )
+# Names that came and went between two fences, or that no fence sees any longer: kept while the journal knows their time.
+_BRIEF = (
+    "CREATE TABLE brief (parent INTEGER NOT NULL, name BLOB NOT NULL, born INTEGER NOT NULL, died INTEGER NOT NULL,"
+    " node INTEGER NOT NULL, PRIMARY KEY (parent, name, born)) WITHOUT ROWID",
+    "CREATE INDEX brief_of_node ON brief (node, born)",
+    # from where on none is missing: an earlier release forgot them
+    "INSERT INTO meta SELECT 'brief_since', value FROM meta WHERE key='folded_sequence'",
+)
 
 
 def _run(statements: tuple[str, ...]) -> Migration:
@@ -67,4 +75,4 @@ def _run(statements: tuple[str, ...]) -> Migration:
     return migration
 
 
-MIGRATIONS = [_run(_FIRST), _run(_LEDGER), _run(_INSTANTS)]
+MIGRATIONS = [_run(_FIRST), _run(_LEDGER), _run(_INSTANTS), _run(_BRIEF)]

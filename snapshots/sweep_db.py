@@ -1,7 +1,8 @@
 """Removing rows of a catalogue that no fence sees any longer.
 
 A row goes only when it is closed, its death is sealed (so that the chain of seals knows it), and no fence is left in its
-lifetime. What a sequence that was a fence had kept is found by the index of deaths: between the fences around it.
+lifetime. What a sequence that was a fence had kept is found by the index of deaths: between the fences around it. Names whose
+time the journal still knows become brief ones.
 """
 
 from core.database import Connection
@@ -50,6 +51,11 @@ def _sweep(connection: Connection, sequence: int, sealed: int) -> int:
         return 0
     until = min(sealed, LIVE if above is None else above)
     bounds = (sequence, until, below or 0, _ROWS_AT_ONCE)
+    connection.execute(
+        f"INSERT OR REPLACE INTO brief SELECT parent, name, born, died, node FROM entry WHERE (parent, name, born) IN"
+        f" (SELECT parent, name, born FROM entry WHERE {_SEEN_BY_NONE}) AND died > (SELECT min(sequence) FROM anchor)",
+        bounds,
+    )
     removed = connection.execute(
         f"DELETE FROM entry WHERE (parent, name, born) IN (SELECT parent, name, born FROM entry WHERE {_SEEN_BY_NONE})", bounds
     ).rowcount

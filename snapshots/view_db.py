@@ -83,6 +83,61 @@ class CatalogueReader:
         rows = self.query("SELECT parent, name, born, died FROM entry WHERE node=? ORDER BY born", (node,))
         return list(rows)
 
+    def lives_before(self, parent: int, name: bytes, below: int, limit: int) -> list[tuple[int, int, int]]:
+        """Return up to `limit` (node, born, died) of what stood at a name, brief ones too, born below `below`, newest first."""
+        rows = self.query(
+            "SELECT node, born, died FROM entry WHERE parent=?1 AND name=?2 AND born < ?3"
+            " UNION ALL SELECT node, born, died FROM brief WHERE parent=?1 AND name=?2 AND born < ?3"
+            " ORDER BY born DESC LIMIT ?4",
+            (parent, name, below, limit),
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    def next_birth(self, parent: int, name: bytes, sequence: int) -> int | None:
+        """Return when, from a sequence on, a name was made next; brief ones count."""
+        row = self._one(
+            "SELECT min(born) FROM (SELECT min(born) AS born FROM entry WHERE parent=?1 AND name=?2 AND born >= ?3"
+            " UNION ALL SELECT min(born) FROM brief WHERE parent=?1 AND name=?2 AND born >= ?3)",
+            (parent, name, sequence),
+        )
+        return row[0] if row else None
+
+    def all_names_of(self, node: int, limit: int = -1) -> list[tuple[int, bytes, int, int]]:
+        """Return the newest (parent, name, born, died) of the names that a node had, brief ones too, newest first."""
+        rows = self.query(
+            "SELECT parent, name, born, died FROM entry WHERE node=?1"
+            " UNION ALL SELECT parent, name, born, died FROM brief WHERE node=?1 ORDER BY born DESC LIMIT ?2",
+            (node, limit),
+        )
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    def first_name_of(self, node: int) -> tuple[int, bytes, int] | None:
+        """Return (parent, name, born) of the oldest name of a node that is known, brief ones too."""
+        row = self._one(
+            "SELECT parent, name, born FROM (SELECT parent, name, born FROM entry WHERE node=?1 ORDER BY born LIMIT 1)"
+            " UNION ALL SELECT * FROM (SELECT parent, name, born FROM brief WHERE node=?1 ORDER BY born LIMIT 1)"
+            " ORDER BY born LIMIT 1",
+            (node,),
+        )
+        return (row[0], row[1], row[2]) if row else None
+
+    def frame_end(self, sequence: int) -> int | None:
+        """Return the last change of the folded frame that holds a change, None when it is not folded."""
+        row = self._one("SELECT min(sequence) FROM moment WHERE sequence >= ?", (sequence,))
+        return row[0] if row else None
+
+    def touched_before(self, node: int, first: int, last: int, limit: int) -> list[tuple[int, tuple[int, ...]]]:
+        """Return up to `limit` (frame, first, last, first, last … of its changes) within first..last, newest first.
+
+        These altered the node; that a name was taken from it is no such change.
+        """
+        rows = self.query(
+            "SELECT sequence, runs FROM touched WHERE node=? AND gone=0 AND sequence BETWEEN ? AND ?"
+            " ORDER BY sequence DESC LIMIT ?",
+            (node, first, last, limit),
+        )
+        return [(row[0], decode_runs(row[1])) for row in rows]
+
     def names_behind(self, parent: int, name: bytes, sequence: int, limit: int) -> list[tuple[int, bytes, int, int]]:
         """Return up to `limit` (parent, name, 0, node) of the names as of `sequence`, in order, behind the given one."""
         rows = self.query(

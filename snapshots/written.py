@@ -65,6 +65,19 @@ class WrittenContents:
         except Damaged:
             return content
 
+    @property
+    def made(self) -> int:
+        """Return how many contents were made."""
+        return len(self._real)
+
+    def is_unmade(self, content: ContentRef) -> bool:
+        """Tell whether a content that was shown is still a stand-in, because it cannot be made."""
+        return content is not None and _is_stand_in(content.digest)
+
+    def own_chunk(self, digest: Digest) -> bytes | memoryview | None:
+        """Return a chunk or recipe node that was made here, None for what the store has."""
+        return self._own(digest)
+
     def node(self, digest: Digest) -> bytes | memoryview:
         """Return a recipe node's checked bytes; raise `Damaged` kinds."""
         if _is_stand_in(digest):  # it was shown as it is because making it failed
@@ -92,10 +105,13 @@ class WrittenContents:
             return self._real[digest]
 
     def _flattened(self, digest: Digest) -> tuple[ContentRef, Edits]:
-        """Return the real content at the bottom and everything that was written into it, oldest first, as one."""
+        """Return the newest real content below and everything that was written into it, oldest first, as one."""
         layers: list[Edits] = []
         content: ContentRef = Recipe(digest, 0)
         while content is not None and _is_stand_in(content.digest):
+            if content.digest in self._real:
+                content = self._real[Digest(content.digest)]
+                continue
             written = self._written[int.from_bytes(content.digest[len(_STAND_IN) :], "big")]
             content = written.below
             layers.append(written.edits)

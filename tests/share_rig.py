@@ -5,15 +5,18 @@ from pathlib import Path
 from core.clock import Clock, SystemClock
 from core.digest import ZERO_DIGEST, Digest
 from core.durable import OS_FILES, FileLayer
+from core.relpath import RelPath
 from snapshots.anchors import AnchorLimits
 from snapshots.chunk_store import ChunkStore
 from snapshots.instants import Instants, Replays
 from snapshots.ledger_db import SnapshotRow
 from snapshots.rebuild import rebuild_catalogue
+from snapshots.schema_db import LIVE
 from snapshots.sealing import Sealer
 from snapshots.share_fold import ANCHORED, ShareFold
 from snapshots.tree import TreeView
 from snapshots.turns import Turns
+from snapshots.versions import PathVersion
 from snapshots.view_db import CatalogueReader
 from staging.changes import Change, ContentRef
 from staging.chunk_format import ChunkKind, PackedChunk, address_of, item_parts, pack_chunk
@@ -110,6 +113,23 @@ class ShareRig:
     def at(self, moment: str) -> TreeView:
         """Return the share as of a moment."""
         return self.instants.view(self.instants.resolve(moment))
+
+    def versions(self, path: bytes, moment: str = "", limit: int = 10**6) -> list[PathVersion]:
+        """Return all versions of a path up to a moment, asked for page by page; folded before."""
+        self.fold.fold_all()
+        lister = self.instants.versions(self.instants.resolve(moment))
+        found, below = lister.page(RelPath(path), LIVE, limit)
+        while below is not None:
+            lister = self.instants.versions(self.instants.resolve(moment))
+            page, following = lister.page(RelPath(path), below, limit)
+            assert following is None or following < below
+            found, below = found + page, following
+        return found
+
+
+def kept_versions(rig: ShareRig, path: bytes) -> list[PathVersion]:
+    """Return the versions of a path that snapshots or the live state show."""
+    return [version for version in rig.versions(path) if version.snapshots or version.is_live]
 
 
 def listing(view: TreeView) -> dict[bytes, tuple[object, ...]]:

@@ -10,9 +10,9 @@ def folder_address(share: str, at: str, path: RelPath, after: str = "", asked: s
     return f"/s/{quote(share)}/" + _query(at=at, path=path, after=after, asked=asked)
 
 
-def versions_address(share: str, at: str, path: RelPath) -> str:
-    """Return the page of a file's versions; `at` is the moment to go back to."""
-    return f"/s/{quote(share)}/versions" + _query(at=at, path=path)
+def versions_address(share: str, at: str, path: RelPath, before: int | None = None) -> str:
+    """Return the page of a file's versions, from before a change on; `at` is the moment to go back to."""
+    return f"/s/{quote(share)}/versions" + _query(at=at, path=path, before=str(before or ""))
 
 
 def download_address(share: str, at: str, path: RelPath) -> str:

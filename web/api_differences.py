@@ -27,11 +27,16 @@ class DifferenceApi:
         return routes
 
     def differences(self, branch: str, share: str) -> Response:
-        """Answer what changed from one moment to another; `next` continues it as `after`, the summary holds all until there."""
+        """Answer what changed from one moment to another, one of which may be left out: the live state.
+
+        `next` continues it as `after`; the summary holds all until there.
+        """
         query = Query(request.query_string)
         before, after = (query.text(name).removeprefix("@") for name in ("from", "to"))
-        if not before or not after:
-            raise RequestUnreadable("from and to are not both given", remedy="give two moments, like from=1&to=latest")
+        if not before and not after:
+            raise RequestUnreadable(
+                "neither from nor to is given", remedy="give a moment, like from=1; the other is the live state"
+            )
         limit = query.number("limit", _DEFAULT_DIFFERENCES, self._settings.max_entries_an_answer)
         page = self._differences.differences(current_actor(), f"{branch}/{share}", before, after, query.after(), limit)
         return document({"differences": page.differences, "next": encode_token(page.following), "summary": page.summary})

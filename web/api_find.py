@@ -1,4 +1,4 @@
-"""The API's search for names: `GET /api/v1/find?text=&share=&deleted=&after=&limit=`."""
+"""The API's search for names: `GET /api/v1/find?text=&share=&at=&deleted=&after=&limit=`."""
 
 from flask import Blueprint, Response, request
 
@@ -33,7 +33,10 @@ class FindApi:
         deleted = query.text("deleted", "false")
         if deleted not in ("true", "false"):
             raise RequestUnreadable("deleted is neither true nor false", remedy="give true or false, or leave it out")
-        page = self._finding.find(
-            current_actor(), query.text("text"), query.text("share"), deleted == "true", query.after(), limit
-        )
+        share, moment = query.text("share"), query.moment()
+        if moment and (not share or deleted == "true"):
+            raise RequestUnreadable(
+                "a moment belongs to one share, and shows what stood then", remedy="give share, and not deleted"
+            )
+        page = self._finding.find(current_actor(), query.text("text"), share, deleted == "true", query.after(), limit, moment)
         return document({"found": page.found, "next": encode_token(page.following), "not_searched": page.not_searched})

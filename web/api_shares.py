@@ -103,9 +103,13 @@ class ShareApi:
         return answer_download(self._shares, wanted, request)
 
     def versions(self, branch: str, share: str) -> Response:
-        """Answer all versions of what stands or stood at a path, newest first."""
-        path = Query(request.query_string).path()
-        return listing("versions", self._shares.versions(current_actor(), f"{branch}/{share}", path))
+        """Answer the versions of what stands or stood at a path, up to a moment, newest first; `next` continues as `after`."""
+        query = Query(request.query_string)
+        limit = query.number("limit", _DEFAULT_ENTRIES, self._settings.max_entries_an_answer)
+        versions, following = self._shares.versions(
+            current_actor(), f"{branch}/{share}", query.moment(), query.path(), query.before(), limit
+        )
+        return listing("versions", versions, None if following is None else str(following))
 
     def restore(self, branch: str, share: str) -> Response:
         """Restore to a directory of the appliance; answers lines."""

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import Refused
 from core.relpath import ROOT, RelPath, join, parse_path, read_path, show_path
@@ -67,6 +67,7 @@ class VersionRow:
     kept: tuple[Kept, ...]
     more_kept: int
     download: str
+    between: str  # the folder as it was then, where no snapshot shows the version
 
 
 def breadcrumb(share: str, at: str, path: RelPath) -> list[Crumb]:
@@ -95,15 +96,18 @@ def folder_rows(share: str, at: str, path: RelPath, entries: Sequence[Entry], no
 
 
 def version_rows(
-    share: str, path: RelPath, versions: Sequence[Version], snapshots: Sequence[Snapshot], now_ns: int
-) -> list[VersionRow]:
-    """Return the lines of a file's history, newest first."""
+    share: str, path: RelPath, versions: Sequence[Version], snapshots: Sequence[Snapshot], now_ns: int,
+    *, is_newest: bool = True, is_oldest: bool = True,
+) -> list[VersionRow]:  # fmt: skip
+    """Return the lines of a file's history, newest first: all of it, or a page that is perhaps not the newest or oldest."""
     by_id = {snapshot.id: snapshot for snapshot in snapshots}
     rows = []
     for index, version in enumerate(versions):
         older = versions[index + 1] if index + 1 < len(versions) else None
         kept = [by_id[number] for number in version.snapshots if number in by_id]
-        rows.append(_version_row(share, path, version, older, kept, now_ns, current=index == 0))
+        rows.append(_version_row(share, path, version, older, kept, now_ns, current=is_newest and index == 0))
+    if rows and not is_oldest:
+        rows[-1] = replace(rows[-1], note="deleted" if rows[-1].deleted else "")  # what it is against the next is not known here
     return rows
 
 
@@ -141,6 +145,7 @@ def _version_row(
         kept=tuple(shown),
         more_kept=len(kept) - len(shown),
         download=download_address(share, at, there) if is_file else "",
+        between="" if kept or current else folder_address(share, at, RelPath(there.rpartition(b"/")[0])),
     )
 
 

@@ -186,8 +186,14 @@ class Shares(Protocol):
     def open_file(self, actor: Actor, share: str, moment: str, path: RelPath, first: int, last: int | None) -> Download:
         """Open the bytes first..last (inclusive; None = to the end) of a file."""
 
-    def versions(self, actor: Actor, share: str, path: RelPath) -> list[Version]:
-        """Return what stood at a path, newest first; `Version.path` is where it stood then, as `show_path` shows it."""
+    def versions(
+        self, actor: Actor, share: str, moment: str, path: RelPath, before: int | None, limit: int
+    ) -> tuple[list[Version], int | None]:
+        """Return what stood at a path up to a moment, newest first, and before which change the next page begins, or None.
+
+        `Version.path` is where it stood then, as `show_path` shows it. A version that no snapshot shows and that is not the
+        newest can be read as of `seq:` with its `sequence`. A page may be somewhat longer or shorter than `limit`.
+        """
 
     def restore(
         self, actor: Actor, share: str, moment: str, path: RelPath, target: str, overwrite: bool, seen: Place | None = None
@@ -287,10 +293,11 @@ class Maintenance(Protocol):
 class Finding(Protocol):
     """Finding names over all moments that are kept."""
 
-    def find(self, actor: Actor, text: str, share: str, deleted: bool, after: bytes, limit: int) -> FoundPage:
+    def find(self, actor: Actor, text: str, share: str, deleted: bool, after: bytes, limit: int, moment: str = "") -> FoundPage:
         """Return paths whose last name holds `text`, in one share or (empty) all, and only what the actor may see.
 
-        Without `deleted` only what stands now. A page may hold few hits or none and still tell where to go on.
+        Without `deleted` only what stands now, or what stood at a moment of the one share. A page may hold few hits or none
+        and still tell where to go on.
         """
 
 

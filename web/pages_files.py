@@ -64,15 +64,20 @@ class FilePages:
         )  # fmt: skip
 
     def versions(self, branch: str, share: str) -> Response:
-        """Show all versions of a file, newest first."""
+        """Show the versions of a file, newest first, a page of them."""
         name, query = f"{branch}/{share}", Query(request.query_string)
-        path, now_ns = query.path(), self._clock.now_ns()
-        versions = self._shares.versions(current_actor(), name, path)
+        path, now_ns, before = query.path(), self._clock.now_ns(), query.before()
+        versions, following = self._shares.versions(current_actor(), name, "", path, before, self._settings.entries_a_page)
         snapshots = self._snapshots(name)
         crumbs = breadcrumb(name, query.moment(), path)
         return render_page(
             "versions.html", share=name, name=show_path(path.rpartition(b"/")[2]) or name, crumbs=crumbs[:-1],
-            rows=version_rows(name, path, versions, snapshots, now_ns), back=crumbs[-2] if path else crumbs[0],
+            rows=version_rows(
+                name, path, versions, snapshots, now_ns, is_newest=before is None, is_oldest=following is None
+            ),
+            back=crumbs[-2] if path else crumbs[0],
+            older=versions_address(name, query.moment(), path, following) if following is not None else "",
+            newest=versions_address(name, query.moment(), path) if before is not None else "",
         )  # fmt: skip
 
     def _snapshots(self, name: str) -> list[Snapshot]:

@@ -12,10 +12,15 @@ from appliance.cli.printing import count, print_table, say, size
 @click.command()
 @click.argument("name", metavar="B/S")
 @click.argument("before", metavar="A")
-@click.argument("after", metavar="B")
+@click.argument("after", metavar="[B]", default="")
 @with_call
 def diff(call: Call, name: str, before: str, after: str) -> int | None:
-    """Show what changed from snapshot A to snapshot B (an id, @ID or latest); exit code 5 when anything did."""
+    """Show what changed from moment A to moment B; exit code 5 when anything did.
+
+    Moments are written as behind B/S@: a snapshot's ID or latest, a time, seq:N. Without B, or for a lone @, the live state.
+    """
+    if not before.removeprefix("@") and not after.removeprefix("@"):
+        raise click.UsageError("name a moment to compare the live state with, like @latest")
     query: dict[str, str | bytes | int] = {"from": before.removeprefix("@"), "to": after.removeprefix("@")}
     path = f"shares/{split_moment(name)[0]}/diff"
     with call.console() as console:

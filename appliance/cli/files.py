@@ -41,11 +41,15 @@ def cat(call: Call, share: str, path: bytes) -> None:
 
 
 @click.command()
-@click.argument("share", metavar="B/S")
+@click.argument("share", metavar="B/S[@M]")
 @click.argument("path", type=raw_path)
 @with_call
 def versions(call: Call, share: str, path: bytes) -> None:
-    """List all versions of what stands or stood at a path, newest first."""
+    """List all versions of what stands or stood at a path (up to moment M), newest first.
+
+    One without snapshots stands in the journal alone: `cat B/S@seq:SEQUENCE PATH` gives its bytes.
+    """
+    name, moment = split_moment(share)
 
     def show(found: Any) -> None:
         rows = (
@@ -53,15 +57,15 @@ def versions(call: Call, share: str, path: bytes) -> None:
                 row["sequence"],
                 local_time(row["changed_at"]),
                 "deleted" if row["deleted"] else size(row["size_bytes"]),
-                row["snapshots"],
+                row["snapshots"] or ("between snapshots" if number else ""),
                 row["path"],
             )
-            for row in found["versions"]
+            for number, row in enumerate(found["versions"])
         )
         print_table(("sequence", "changed", "size", "snapshots", "path"), rows, numbers=("sequence", "size"))
 
     with call.console() as console:
-        call.show(console.ask_all(f"shares/{split_moment(share)[0]}/versions", "versions", {"path": path}), show)
+        call.show(console.ask_all(f"shares/{name}/versions", "versions", {"path": path, "at": moment}), show)
 
 
 @click.command()

@@ -14,7 +14,9 @@ _HITS_A_PAGE = 1000
 
 @click.command()
 @click.argument("text")
-@click.option("--share", "share", default="", metavar="B/S", help="Look in this share only.")
+@click.option(
+    "--share", "share", default="", metavar="B/S[@M]", help="Look in this share only; with @M at what stood at that moment."
+)
 @click.option("--deleted", is_flag=True, help="Find also what stands nowhere any more.")
 @with_call
 def find(call: Call, text: str, share: str, deleted: bool) -> int | None:
@@ -23,7 +25,9 @@ def find(call: Call, text: str, share: str, deleted: bool) -> int | None:
     query: Query = {"text": shown, "deleted": "true" if deleted else "false"}
     query["limit"] = _HITS_A_PAGE
     if share:
-        query["share"] = split_moment(share)[0]
+        query["share"], query["at"] = split_moment(share)
+    if deleted and query.get("at"):
+        raise click.UsageError("what stood at a moment was not deleted: leave --deleted or the moment out")
     with call.console() as console:
         answer = console.ask_all("find", "found", query)
     call.show(answer, _print_found)

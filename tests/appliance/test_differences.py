@@ -115,4 +115,4 @@ def test_the_command_shows_all_pages_and_says_by_its_code_that_there_are_differe
     assert answer["summary"]["changed"] == 1
     code, out, _ = terminal.run("snapshot", "diff", SHARE, "1", "2")
     assert code == 5 and b"b -> c" in out and b"1 added" in out
-    assert terminal.fail("snapshot", "diff", SHARE, "1")[0] == 2
+    assert terminal.fail("snapshot", "diff", SHARE, "@")[0] == 2

@@ -52,6 +52,48 @@ def at(seconds: float) -> str:
     return f"{SHARE}@{format_time(HOUR_AGO + int(seconds * NANOSECONDS))}"
 
 
+def test_any_two_instants_and_the_live_state_are_compared(asked: Program) -> None:
+    def rows(*moments: str) -> list[tuple[str, str, str | None]]:
+        done = asked.run("snapshot", "diff", SHARE, *moments, "--json")
+        answer = msgspec.json.decode(done.stdout)
+        assert done.returncode == (5 if answer["differences"] else 0)
+        return [(row["what"], row["path"], row.get("path_before")) for row in answer["differences"]]
+
+    assert rows("@seq:1", "@seq:3") == [("changed", "plan", None)]
+    assert rows("seq:3", at(20).partition("@")[2]) == [
+        ("added", "notes", None), ("added", "plan", None), ("renamed", "plan.old", "plan"),
+    ]  # fmt: skip
+    assert rows("seq:4", "latest") == [("added", "notes", None), ("removed", "plan.old", None)]
+    assert rows("seq:5") == rows("seq:5", "@") == [("removed", "plan.old", None)]
+    assert rows("@", "seq:5") == [("added", "plan.old", None)]
+    assert rows("latest") == []
+
+
+def test_what_stood_at_an_instant_is_found_by_its_name(asked: Program) -> None:
+    def found(moment: str) -> list[tuple[str, bool, int]]:
+        answer = asked.json("find", "plan", "--share", moment)
+        return [(row["path"], row["deleted"], row["size_bytes"]) for row in answer["found"]]
+
+    assert found(f"{SHARE}@seq:4") == [("plan", False, 12), ("plan.old", False, 8)]
+    assert found(at(5)) == [("plan", False, 11)]
+    assert found(f"{SHARE}@latest") == found(SHARE) == [("plan", False, 12)]
+    assert asked.run("find", "plan", "--share", f"{SHARE}@seq:3", "--deleted").returncode == 2
+
+
+def test_versions_between_snapshots_are_listed_and_read(asked: Program) -> None:
+    def listed(moment: str, path: str) -> list[tuple[int, int, bool, bool, str]]:
+        rows = asked.json("versions", moment, path)["versions"]
+        return [(row["sequence"], row["size_bytes"], bool(row["snapshots"]), row["deleted"], row["path"]) for row in rows]
+
+    assert listed(SHARE, "plan") == [(4, 12, True, False, "plan"), (3, 8, False, False, "plan"), (1, 11, False, False, "plan")]
+    assert listed(SHARE, "plan.old") == [(6, 0, True, True, "plan.old"), (4, 8, False, False, "plan.old")]
+    assert listed(f"{SHARE}@seq:2", "plan") == [(2, 11, False, False, "plan"), (1, 11, False, False, "plan")]
+    assert listed(at(15), "plan") == listed(SHARE, "plan")[1:]
+    assert asked.run("cat", f"{SHARE}@seq:3", "plan").stdout == b"FIRST pl"
+    assert b"between snapshots" in asked.run("versions", SHARE, "plan").stdout
+    assert asked.run("versions", f"{SHARE}@seq:2", "notes").returncode == 3
+
+
 def test_every_instant_can_be_listed_read_and_restored(asked: Program, tmp_path: Path) -> None:
     def names(moment: str) -> list[str]:
         return [entry["name"] for entry in asked.json("ls", moment)["entries"]]

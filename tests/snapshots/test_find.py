@@ -11,12 +11,11 @@ from hypothesis.stateful import rule
 from core.database import open_database, transaction
 from core.relpath import RelPath
 from snapshots.find import TOP, Finder, FoundPath, Moment, Work
-from snapshots.history import versions_of
 from snapshots.ledger_db import LedgerWriter
 from snapshots.name_index import NameIndex
 from snapshots.search_form import search_form, wanted_form
 from staging.changes import Attributes, Change, Create, Kind, Link, Rename, Unlink, Write
-from tests.share_rig import ShareRig
+from tests.share_rig import ShareRig, kept_versions
 from tests.snapshots.test_fold_against_model import PATHS, FoldMachine
 
 PLAIN = Attributes(0o644, 0, 0, 0)
@@ -153,7 +152,7 @@ def test_a_name_deleted_and_made_again_is_one_hit_with_one_history(tmp_path: Pat
     (again,) = find(rig, index, "REPORT", deleted=False)
     assert (again.until, again.snapshots, again.first, again.state.size) == (None, (second, first), 1, 3)
     assert find(rig, index, "report") == [again]
-    versions = versions_of(rig.reader, RelPath(b"Report.txt"))
+    versions = kept_versions(rig, b"Report.txt")
     assert [(v.state is None, v.snapshots) for v in versions] == [(False, (second,)), (True, (gone,)), (False, (first,))]
     rig.close()
 

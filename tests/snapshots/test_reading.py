@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from core.clock import NANOSECONDS, format_time
 from core.relpath import ROOT, RelPath
 from snapshots.control_format import SnapshotDeleted
-from snapshots.history import NeverThere, versions_of
+from snapshots.history import NeverThere
 from snapshots.ledger_db import SnapshotRow
 from snapshots.moments import NoSuchMoment, Window, gmt_token, resolve_moment
 from snapshots.share_fold import CatalogueAhead
 from snapshots.tree import NoSuchPath
-from staging.changes import Attributes, Content, Create, Kind, Mirror, Rename, Unlink
-from tests.share_rig import ShareRig
+from staging.changes import Attributes, Content, Create, Kind, Mirror, Rename, SetAttributes, Unlink, Write
+from tests.share_rig import ShareRig, kept_versions
 
 PLAIN = Attributes(0o644, 0, 0, 0)
 
@@ -71,7 +71,7 @@ def test_versions_follow_a_file_through_renames_deletions_and_new_files(rig: Sha
     second = rig.snapshot()
     rig.send(paths, [Content(1, contents[2])])
     rig.live()
-    found = versions_of(rig.reader, RelPath(b"plan"))
+    found = kept_versions(rig, b"plan")
     assert [(v.state.size if v.state else None, v.snapshots, v.is_live, v.path) for v in found] == [
         (30, (), True, b"plan"),
         (20, (second.id,), False, b"plan"),
@@ -81,13 +81,13 @@ def test_versions_follow_a_file_through_renames_deletions_and_new_files(rig: Sha
     third = rig.snapshot()
     rig.send(paths, [Create(1, Kind.FILE, PLAIN, contents[3])])
     rig.live()
-    found = versions_of(rig.reader, RelPath(b"plan"))
+    found = kept_versions(rig, b"plan")
     assert [(v.state.size if v.state else None, v.snapshots) for v in found] == [
         (40, ()),
         (None, (third.id,)),
         (20, (second.id,)),
     ]
-    assert [v.snapshots for v in versions_of(rig.reader, RelPath(b"draft"))] == [(second.id, third.id), (first.id,)]
+    assert [v.snapshots for v in kept_versions(rig, b"draft")] == [(second.id, third.id), (first.id,)]
 
 
 def test_versions_follow_a_file_when_its_folder_was_renamed(rig: ShareRig) -> None:
@@ -96,16 +96,21 @@ def test_versions_follow_a_file_when_its_folder_was_renamed(rig: ShareRig) -> No
     first = rig.snapshot()
     rig.send(paths, [Rename(0, 2), Content(3, rig.put(b"four"))])
     rig.live()
-    found = versions_of(rig.reader, RelPath(b"new/file"))
+    found = kept_versions(rig, b"new/file")
     assert [(v.state.size if v.state else None, v.is_live, v.snapshots) for v in found] == [
         (4, True, ()),
         (3, False, (first.id,)),
     ]
 
 
+def test_a_state_is_told_by_its_last_change_also_when_writes_are_laid_behind_it(rig: ShareRig) -> None:
+    rig.send([b"f"], [Create(0, Kind.FILE, PLAIN), Write(0, 0, b"x"), SetAttributes(0, Attributes(0o600, 0, 0, 9))])
+    assert rig.live().node_at(RelPath(b"f")).changed_sequence == 5
+
+
 def test_a_path_that_never_was_is_refused(rig: ShareRig) -> None:
     with pytest.raises(NeverThere):
-        versions_of(rig.reader, RelPath(b"nothing"))
+        kept_versions(rig, b"nothing")
 
 
 def test_every_listed_version_can_be_read(rig: ShareRig) -> None:
@@ -118,7 +123,7 @@ def test_every_listed_version_can_be_read(rig: ShareRig) -> None:
         if chance.random() < 0.6:
             sizes[rig.snapshot().id] = size
     rig.live()
-    shown = {snapshot: v.state.size for v in versions_of(rig.reader, RelPath(b"f")) if v.state for snapshot in v.snapshots}
+    shown = {snapshot: v.state.size for v in kept_versions(rig, b"f") if v.state for snapshot in v.snapshots}
     assert shown == sizes
 
 
@@ -195,7 +200,7 @@ def test_a_version_under_a_renamed_folder_is_listed_with_the_path_that_its_snaps
     first = rig.snapshot()
     rig.send(paths, [Rename(0, 2), Rename(2, 3), Rename(4, 5)])
     rig.live()
-    found = versions_of(rig.reader, RelPath(b"f"))
+    found = kept_versions(rig, b"f")
     assert [(v.path, v.snapshots) for v in found] == [(b"f", ()), (b"a/f", (first.id,))]
 
 

@@ -1,5 +1,7 @@
 """Finding in shares kept in memory: a scan of the live trees and, for deleted paths, of all trees."""
 
+from msgspec.structs import replace
+
 from core.errors import Refused
 from core.relpath import show_path
 from tests.web.memory_shares import MemoryShare, MemoryShares, Thing
@@ -17,11 +19,15 @@ class MemoryFinding:
     def __init__(self, shares: MemoryShares) -> None:
         self._shares = shares
 
-    def find(self, actor: Actor, text: str, share: str, deleted: bool, after: bytes, limit: int) -> FoundPage:
+    def find(self, actor: Actor, text: str, share: str, deleted: bool, after: bytes, limit: int, moment: str = "") -> FoundPage:
         if not text:
             raise NothingAsked("nothing to look for", remedy="give a text")
         shares = [share] if share else [one.share for one in self._shares.list_shares(actor)]
         hits = [hit for name in shares for hit in _hits(self._shares.find(actor, name), text.lower(), deleted)]
+        if moment:
+            standing = {show_path(path) for path in self._shares.find(actor, share).tree(moment)}
+            found = _hits(self._shares.find(actor, share), text.lower(), True)
+            hits = [replace(hit, deleted=False) for hit in found if hit.path in standing]
         begin = int(after or b"0")
         following = str(begin + limit).encode() if begin + limit < len(hits) else None
         return FoundPage(hits[begin : begin + limit], following, [])

@@ -203,8 +203,10 @@ class MemoryShares:
         pieces = self._pieces(wanted, broken=path in self.damaged)
         return Download(split(path)[1], len(thing.content), thing.mtime_ns, str(thing.digest), pieces)
 
-    def versions(self, actor: Actor, share: str, path: RelPath) -> list[Version]:
-        """Return the states of what stood at `path`, newest first."""
+    def versions(
+        self, actor: Actor, share: str, moment: str, path: RelPath, before: int | None, limit: int
+    ) -> tuple[list[Version], int | None]:
+        """Return the states of what stood at `path`, newest first; of moments only `seq:N` is understood."""
         found = self.find(actor, share)
         states: list[tuple[int, Thing | None]] = []
         for sequence, tree in enumerate(found.trees):
@@ -215,7 +217,9 @@ class MemoryShares:
             raise PathUnknown(f"nothing ever stood at {show_path(path)}", remedy="look at the folder")
         ends = [sequence for sequence, _ in states[1:]] + [len(found.trees)]
         made = [self._version(found, path, begin, end, thing) for (begin, thing), end in zip(states, ends, strict=True)]
-        return made[::-1]
+        until = int(moment.removeprefix("seq:")) if moment else len(found.trees)
+        older = [version for version in made[::-1] if version.sequence <= until and (before is None or version.sequence < before)]
+        return older[:limit], older[limit - 1].sequence if len(older) > limit else None
 
     def restore(
         self, actor: Actor, share: str, moment: str, path: RelPath, target: str, overwrite: bool, seen: Place | None = None

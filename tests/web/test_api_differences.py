@@ -23,6 +23,13 @@ def test_two_moments_are_asked_for_and_pages_go_on_to_the_end(program: FlaskClie
     assert page["summary"]["changed"] == 1
 
 
-@pytest.mark.parametrize("query", ["", "?from=1", "?to=1", "?from=@&to=1", "?from=1&to=2&limit=0", "?from=1&to=2&after=!"])
+def test_a_moment_that_is_left_out_is_the_live_state(program: FlaskClient, appliance: MemoryOperations) -> None:
+    for query in ("from=seq:7", "from=@&to=@seq:7", "to=2026-11-22T07:00:00Z"):
+        assert program.get(f"{DIFF}?{query}").status_code == 200
+    moments = [asked[1:3] for asked in appliance.differences.asked]
+    assert moments == [("seq:7", ""), ("", "seq:7"), ("", "2026-11-22T07:00:00Z")]
+
+
+@pytest.mark.parametrize("query", ["", "?from=@&to=", "?from=1&to=2&limit=0", "?from=1&to=2&after=!"])
 def test_other_questions_are_refused(program: FlaskClient, query: str) -> None:
     assert program.get(DIFF + query).status_code == 400

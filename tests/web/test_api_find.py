@@ -23,6 +23,18 @@ def test_a_text_is_found_page_by_page_and_deleted_paths_only_when_asked(
     assert [hit["path"] for hit in everything["found"] if hit["deleted"]] == ["needle gone"]
 
 
+def test_what_stood_at_a_moment_of_one_share_is_found(program: FlaskClient, appliance: MemoryOperations) -> None:
+    share = MemoryShare("leeds/find")
+    share.change(1, {b"needle brief": Thing(), b"needle": Thing()})
+    share.change(2, {b"needle brief": None})
+    appliance.shares.shares["leeds/find"] = share
+    query = {"text": "needle", "share": "leeds/find", "at": "@seq:1"}
+    answer = program.get("/api/v1/find", query_string=query).json
+    assert [(hit["path"], hit["deleted"]) for hit in answer["found"]] == [("needle", False), ("needle brief", False)]
+    assert program.get("/api/v1/find", query_string={**query, "share": ""}).status_code == 400
+    assert program.get("/api/v1/find", query_string={**query, "deleted": "true"}).status_code == 400
+
+
 def test_a_question_that_cannot_be_answered_is_refused(program: FlaskClient, client: FlaskClient) -> None:
     assert program.get("/api/v1/find").status_code == 409
     assert program.get("/api/v1/find?text=a&deleted=perhaps").status_code == 400

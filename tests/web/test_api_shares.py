@@ -27,6 +27,20 @@ def test_lists_have_their_plural_and_the_next_page(program: FlaskClient) -> None
         assert answer["next"] is None
 
 
+def test_versions_come_in_pages_and_up_to_a_moment(program: FlaskClient) -> None:
+    address = f"{OFFICE}/versions?path={quote_from_bytes(BUDGET)}"
+    whole = program.get(address).get_json()["versions"]
+    paged, after = [], ""
+    for _ in range(len(whole)):
+        page = program.get(f"{address}&limit=1{after}").get_json()
+        paged += page["versions"]
+        after = f"&after={page['next']}"
+    assert (paged, page["next"]) == (whole, None)
+    until = whole[2]["sequence"]
+    assert program.get(f"{address}&at=@seq:{until}").get_json()["versions"] == whole[2:]
+    assert program.get(f"{address}&after=x").status_code == 400
+
+
 def test_a_shares_state(program: FlaskClient) -> None:
     answer = program.get(OFFICE).get_json()
     assert (answer["share"], answer["state"], answer["lag_seconds"]) == ("leeds/office", "good", 4.2)

@@ -190,6 +190,28 @@ def test_a_long_folder_is_paged(appliance: MemoryOperations) -> None:
     assert names == [f"{number:03}" for number in range(7)]
 
 
+def test_versions_between_snapshots_are_told_as_such_and_pages_go_on(appliance: MemoryOperations) -> None:
+    busy, now_ns = MemoryShare("leeds/busy"), appliance.clock.now_ns()
+    for number in range(5):
+        busy.change(now_ns - (9 - number) * 10**9, {b"notes/plan": Thing(content=b"%d" % number)})
+        if number == 0:
+            busy.snapshot(now_ns - 9 * 10**9)
+    appliance.shares.shares["leeds/busy"] = busy
+    settings = WebSettings(secure_cookies=False, entries_a_page=2)
+    person = sign_in(create_app(appliance.operations(), settings=settings).test_client(), "oscar")
+    address, pages, contents = "/s/leeds/busy/versions?path=notes/plan", [], []
+    while address:
+        page = person.client.get(address).text
+        pages.append(text_of(page))
+        contents += [person.client.get(link).data for link in links_of(page) if "/download?" in link]
+        following = re.search(r'rel="next" href="([^"]+)">Earlier versions<', page)
+        address = html.unescape(following[1]) if following else ""
+    assert contents == [b"4", b"3", b"2", b"1", b"0"]
+    assert [page.count("between snapshots · the folder as it was then") for page in pages] == [1, 2, 0]
+    assert [page.count("first kept") for page in pages] == [0, 0, 1]
+    assert "From the newest" in pages[1] and "From the newest" not in pages[0]
+
+
 def test_an_operator_takes_a_snapshot_by_the_form(oscar: Person, appliance: MemoryOperations) -> None:
     answer = oscar.client.post(f"{OFFICE}snapshots", data={"label": " before lunch ", "csrf_token": oscar.csrf})
     assert answer.status_code == 303
