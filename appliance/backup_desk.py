@@ -7,6 +7,7 @@ holds a stolen session could otherwise have all later backups encrypted to a key
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from appliance.audit import APPLIANCE
 from appliance.audited import audited_steps
 from appliance.backup import BackedUp, Backups
 from appliance.backup_format import Kept
@@ -29,8 +30,6 @@ from staging.receiver import Key
 from web.backup_answers import Backup, NewRecoveryKey
 from web.operations import Actor, Progress
 
-_SYSTEM = Actor("stagekeeper", "system")
-
 StepTaker = Callable[[Progress], None]
 
 
@@ -42,7 +41,7 @@ class BackupDesk:
         self._parts, self._rights = parts, rights
         log = BackupLog(parts.root.backup, parts.root.store_id, lambda: find_backups(parts.store), parts.files)
         if log.made_again:
-            parts.audit.record(_SYSTEM, "backup.log_made_again", log.made_again, "done", {"backups": len(log.kept())})
+            parts.audit.record(APPLIANCE, "backup.log_made_again", log.made_again, "done", {"backups": len(log.kept())})
         self._backups = Backups(parts, log)
 
     def run(self, actor: Actor) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from appliance.audit import AuditLog
+from appliance.audit import APPLIANCE, AuditLog
 from appliance.backup_archive import ArchiveReader, Member
 from appliance.backup_format import BackupDamaged, BackupHead, Kept
 from appliance.backup_log import FILE, read_log
@@ -27,11 +27,9 @@ from core.digest import Digest, Hasher
 from core.durable import OS_FILES, AppendFile, FileLayer, make_directories, move_file, remove_file
 from core.errors import Damaged, NotFound
 from snapshots.chunk_store import ChunkStore
-from web.operations import Actor
 
 _BLOCK_BYTES = 1024 * 1024
 _ASIDE = "before-restore"
-_SYSTEM = Actor("stagekeeper", "system")
 
 
 class BackupNotFound(NotFound):
@@ -74,7 +72,7 @@ def restore_backup(
             restored.append(member.name)
     report = Restored(chosen.number, format_time(chosen.taken_ns), restored, kept)
     with closing(AuditLog(root.audit, root.store_id, clock, files)) as audit:
-        audit.record(_SYSTEM, "appliance.restored", str(root.path), "done", {
+        audit.record(APPLIANCE, "appliance.restored", str(root.path), "done", {
             "backup": report.number, "taken_at": report.taken_at, "restored": report.restored,
         })  # fmt: skip
     return report

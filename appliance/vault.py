@@ -17,7 +17,9 @@ from appliance.root import Root
 from core.clock import Clock
 from core.durable import OS_FILES, FileLayer, make_directories
 from core.errors import NotFound
+from snapshots.burst import Burst
 from snapshots.chunk_store import ChunkStore
+from snapshots.control_format import SnapshotTaken
 from snapshots.instants import Instants, Replays
 from snapshots.rebuild import rebuild_catalogue
 from snapshots.sealing import Sealer
@@ -75,6 +77,7 @@ class Vault:
         self._lock = threading.Lock()
         self._open: dict[str, OpenShare] = {}
         self.check_room: Callable[[OpenShare], None] = lambda share: None  # raises when a share may add nothing more
+        self.note_burst: Callable[[str, Burst, SnapshotTaken], None] = lambda share, burst, taken: None
         self._replays = Replays()
         finish_removals(root, files)
         self.store = ChunkStore(root.packs, root.db / "index.db", root.store_id, files, clock)
@@ -162,6 +165,7 @@ class Vault:
         if not catalogue.exists():
             rebuild_catalogue(catalogue, journal, self.store, files=self._files)
         fold = ShareFold(catalogue, branch, journal, self.store)
+        fold.note_burst = lambda burst, taken: self.note_burst(name, burst, taken)
         reader = CatalogueReader(catalogue, name, self.store)
         sealer = Sealer(journal, fold, reader, self.store, self.clock)
 

@@ -17,7 +17,7 @@ from core.database import transaction
 from core.errors import Damaged, NotFound
 from core.relpath import RelPath
 from snapshots.anchors import AnchorLimits, SinceAnchor
-from snapshots.burst_watch import BurstWatch
+from snapshots.burst_watch import BurstWatch, NoteBurst, unnoted
 from snapshots.catalogue_db import CatalogueWriter
 from snapshots.change_fold import ChangeFold
 from snapshots.chunk_store import ChunkStore
@@ -63,6 +63,7 @@ class ShareFold:
         self._tree: TreeFold
         self._cursor: Cursor
         self.purged = Purged()  # by the last purge
+        self.note_burst: NoteBurst = unnoted
         self._catalogue = CatalogueWriter(path)
         self._ledger = LedgerWriter(self._catalogue.connection)
         self._load()
@@ -88,7 +89,7 @@ class ShareFold:
                 self._publish()
                 if self._burst.stopped:  # its snapshot comes first, then the next fold goes on with it
                     self._seek()
-                    self._burst.settle(self.order, self._next_snapshot)
+                    self._burst.settle(self.order, self._next_snapshot, self.note_burst)
             except BaseException:
                 self._load()
                 raise
