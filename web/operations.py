@@ -90,6 +90,8 @@ class Snapshot(Struct, frozen=True):
     deleted_at: str | None = None
     drops_at: str | None = None  # until then the deletion can be undone
     reason: str = ""  # of the deletion
+    files: int | None = None  # as of the snapshot, without folders; None while folding, and where an older release kept none
+    logical_bytes: int | None = None  # their lengths added up, also None then
 
 
 class Entry(Struct, frozen=True, omit_defaults=True):

@@ -20,7 +20,7 @@ from staging.changes import Attributes, Change, Content, Create, Kind, Link, Mir
 from tests.faulty_files import FaultyFiles, Killed
 from tests.naive_tree import NaiveTree, Thing
 from tests.share_rig import ShareRig, listing
-from tests.snapshots.test_fold_against_model import PATHS, FoldMachine, paths
+from tests.snapshots.test_fold_against_model import PATHS, FoldMachine, paths, sizes
 
 PLAIN = Attributes(0o644, 0, 0, 7)
 
@@ -129,6 +129,8 @@ def test_a_purge_leaves_what_the_naive_model_leaves(history: list[tuple[Change, 
             assert listing(rig.live()) == model.listing()
             for sequence, tree in taken.items():
                 assert listing(rig.reader.view(sequence)) == tree.listing()
+                counted = {(row.files, row.logical_bytes) for row in rig.reader.ledger.snapshots() if row.sequence == sequence}
+                assert counted == {sizes(tree)}
             check_that_all_is_seen(rig)
             files = {id(thing): thing for thing in things(model.root) if thing.kind is not Kind.FOLDER}
             assert rig.fold.totals == (len(files), 0)
