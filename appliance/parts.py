@@ -68,7 +68,7 @@ def make_parts(plumbing: Plumbing) -> Parts:
     return Parts(
         shares=desk,
         intake=IntakeDesk(vault, workers.fold, plumbing.branches, plumbing.enrolment, plumbing.ballast),
-        health=HealthDesk(vault, workers.fold, workers.keep, backups.age_seconds, plumbing.ballast, figures.metrics),
+        health=HealthDesk(vault, workers, backups.age_seconds, plumbing.ballast, figures.metrics),
         keeping=KeepingDesk(vault, workers.keep, rights, audit, schedules),
         sealing=SealDesk(vault, rights, audit),
         journals=JournalDesk(vault, rights),

@@ -19,6 +19,7 @@ from appliance.schedules import Schedules
 from appliance.share_desk import ShareDesk
 from appliance.share_worker import ShareWorker
 from appliance.vault import Vault
+from appliance.workers import Workers
 from snapshots.burst import Burst
 from snapshots.control_format import SnapshotTaken
 from staging.changes import Attributes, Change, Create, Kind, Mirror, Unlink
@@ -56,7 +57,7 @@ def test_an_alert_lasts_until_the_hold_is_released(vault: Vault, database: Appli
     worker = ShareWorker("keep", vault.names, keep_step(vault))
     ballast = Ballast([], 0, 0)
     shares = ShareDesk(vault, worker, rights, audit, ballast)
-    health = HealthDesk(vault, worker, worker, lambda: 0.0, ballast, lambda: iter(()))
+    health = HealthDesk(vault, Workers(worker, worker, worker, worker), lambda: 0.0, ballast, lambda: iter(()))
     keeping = KeepingDesk(vault, worker, rights, audit, Schedules(database, vault.clock))
 
     def told() -> tuple[str, str, float]:

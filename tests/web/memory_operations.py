@@ -291,11 +291,16 @@ class MemoryHealth:
     """Health as it is set."""
 
     reasons: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
     samples: list[tuple[str, str, dict[str, str], float]] = field(default_factory=list)
 
     def ready(self) -> list[str]:
         """Return the set reasons."""
         return self.reasons
+
+    def concerns(self) -> list[str]:
+        """Return the set troubles."""
+        return self.troubles
 
     def metrics(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
         """Return the set samples."""
