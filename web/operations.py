@@ -273,6 +273,9 @@ class Backups(Protocol):
 
     def list(self, actor: Actor) -> list[Backup]: ...
 
+    def drop(self, actor: Actor, number: int) -> Backup:
+        """Let a backup go that cannot be restored; any other is refused."""
+
     def new_recovery_key(self, actor: Actor) -> NewRecoveryKey: ...
 
 
