@@ -119,7 +119,7 @@ class ShareFold:
         self._last_taken = self.last_snapshot + 1 + position.sequence - self._at
         return self._last_taken
 
-    def order(self, make: Callable[[int, Position], Ordered]) -> Ordered:
+    def order(self, make: Callable[[int, Position], Ordered], ends_segment: bool = False) -> Ordered:
         """Journal the control record that `make` gives for a number and a position, and apply it; durable on return."""
         with self._lock:
             self._catch_up()
@@ -129,7 +129,7 @@ class ShareFold:
                 made.append(make(self._last_control + 1, position))
                 return encode_control(made[0])
 
-            ticket = self._journal.append_control(build)
+            ticket = self._journal.append_control(build, ends_segment)
             self._last_control += 1
             self._journal.sync(ticket)
             try:
@@ -170,7 +170,7 @@ class ShareFold:
                     with transaction(self._catalogue.connection):
                         self._ledger.end_leases([leased])
 
-    def trim_journal(self, below: int) -> None:
+    def trim_journal(self, below: int, last_too: bool = False) -> None:
         """Let go of the instants before a sequence, then of the journal's segments up to it.
 
         Nothing that a reader has leased goes. A crash in between leaves segments that the next call removes.
@@ -180,7 +180,7 @@ class ShareFold:
             with transaction(self._catalogue.connection):
                 self._ledger.drop_anchors(below)
                 self._catalogue.drop_touched(below)
-            self._journal.trim(below)
+            self._journal.trim(below, last_too)
 
     @property
     def state(self) -> tuple[str, str]:
