@@ -1,4 +1,4 @@
-"""Whether data is taken, and the figures for monitoring. Implements `web.operations.Health`."""
+"""Whether data is taken, and the figures for monitoring. Implements `web.machine_operations.Health`."""
 
 import os
 from collections.abc import Callable, Iterator

@@ -30,7 +30,8 @@ from snapshots.moments import Resolved
 from snapshots.tree import Node, TreeView
 from snapshots.view_db import SnapshotView
 from staging.changes import MAX_LABEL_CHARACTERS, Kind
-from web.operations import Actor, Download, Entry, Place, Progress, RestoreReport, Share, Snapshot, Stats, Version
+from web.figures import Stats
+from web.operations import Actor, Download, Entry, Place, Progress, RestoreReport, Share, Snapshot, Version
 
 _PIECE_BYTES = 1024 * 1024
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from flask import Blueprint, Response
 
-from web.operations import Health
+from web.machine_operations import Health
 
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})

@@ -13,20 +13,17 @@ from msgspec import Struct
 from core.relpath import RelPath
 from web.backup_answers import Backup, NewRecoveryKey
 from web.differences import DifferencePage
-from web.figures import BranchSpace as BranchSpace
-from web.figures import Stats as Stats
+from web.figures import Stats
 from web.found import FoundPage
-from web.machine_operations import Health as Health
-from web.machine_operations import Intake as Intake
-from web.upkeep_values import CollectReport as CollectReport
-from web.upkeep_values import FileHit as FileHit
-from web.upkeep_values import JournalChange as JournalChange
-from web.upkeep_values import JournalList as JournalList
-from web.upkeep_values import JournalSegment as JournalSegment
-from web.upkeep_values import JournalWindow as JournalWindow
-from web.upkeep_values import PruneDecision as PruneDecision
-from web.upkeep_values import ScrubReport as ScrubReport
-from web.upkeep_values import SealReport as SealReport
+from web.machine_operations import Health, Intake
+from web.upkeep_values import (
+    CollectReport,
+    JournalChange,
+    JournalList,
+    PruneDecision,
+    ScrubReport,
+    SealReport,
+)
 
 
 @dataclass(frozen=True, slots=True)

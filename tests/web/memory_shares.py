@@ -12,19 +12,8 @@ from core.clock import format_time, parse_time
 from core.errors import NotFound, Refused
 from core.relpath import ROOT, RelPath, is_text, is_within, parse_path, show_path, split
 from web.errors import AccessDenied
-from web.operations import (
-    Actor,
-    Download,
-    Entry,
-    NotApplied,
-    Place,
-    Progress,
-    RestoreReport,
-    Share,
-    Snapshot,
-    Stats,
-    Version,
-)  # fmt: skip
+from web.figures import Stats
+from web.operations import Actor, Download, Entry, NotApplied, Place, Progress, RestoreReport, Share, Snapshot, Version
 
 PIECE_BYTES = 1000
 
