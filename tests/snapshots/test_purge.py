@@ -20,7 +20,7 @@ from staging.changes import Attributes, Change, Content, Create, Kind, Link, Mir
 from tests.faulty_files import FaultyFiles, Killed
 from tests.naive_tree import NaiveTree, Thing
 from tests.share_rig import ShareRig, listing
-from tests.snapshots.test_fold_against_model import PATHS, FoldMachine, paths, sizes
+from tests.snapshots.fold_machine import PATHS, FoldMachine, paths, sizes
 
 PLAIN = Attributes(0o644, 0, 0, 7)
 
