@@ -324,6 +324,9 @@ class Administration(Protocol):
 
     def run_schedule(self, actor: Actor, name: str) -> dict[str, Any]: ...
 
+    def start_schedule(self, actor: Actor, name: str) -> dict[str, Any]:
+        """Run a schedule without waiting for its end."""
+
     def enable_schedule(self, actor: Actor, name: str, enabled: bool) -> dict[str, Any]: ...
 
     def delete_schedule(self, actor: Actor, name: str) -> None: ...

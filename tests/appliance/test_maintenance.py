@@ -148,4 +148,9 @@ def test_the_nights_collect_and_scrub_are_schedules_of_the_appliances_own(root: 
     ]
     assert program.json("schedule", "run", "@collect")["result"]["removed_chunks"] == 0
     assert program.json("schedule", "run", "@scrub")["result"]["damaged_chunks"] == 0
+    refused = program.run("schedule", "run", "@scrub", "--no-wait", "--json")
+    assert (refused.returncode, msgspec.json.decode(refused.stderr)["error"]["type"]) == (4, "nothing_serves")
+    with program.serving():
+        started = program.json("schedule", "run", "@scrub", "--no-wait")
+        assert started["name"] == "@scrub" and started["last_outcome"] in ("running", "done") and "result" not in started
     assert program.run("schedule", "delete", "@scrub").returncode == 4

@@ -139,6 +139,11 @@ class MemoryAdministration:
         _check_operator(actor)
         return {"ran": _found(self.schedules, name)["name"]}
 
+    def start_schedule(self, actor: Actor, name: str) -> dict[str, Any]:
+        """Begin to run a schedule."""
+        _check_operator(actor)
+        return {"started": _found(self.schedules, name)["name"]}
+
     def enable_schedule(self, actor: Actor, name: str, enabled: bool) -> dict[str, Any]:
         """Switch a schedule."""
         _check_operator(actor)
