@@ -56,7 +56,7 @@ def finish_purge(journal: Journal, fold: ShareFold, reader: CatalogueReader, sea
         journal.begin_segment()  # unless the purge did
         if sealer.seal() is None:
             return False
-    elif newest.sequence <= purged and not _names_behind(journal, purged, newest.digest):
+    elif newest.sequence < purged or (newest.sequence == purged and not _names_behind(journal, purged, newest.digest)):
         return False
     fold.trim_journal(purged, last_too=True)
     return journal.start.sequence >= purged
@@ -65,7 +65,7 @@ def finish_purge(journal: Journal, fold: ShareFold, reader: CatalogueReader, sea
 def _names_behind(journal: Journal, purged: int, seal: Digest) -> bool:
     """Tell whether a seal is named behind a segment's end at a purge: so it is unless an earlier release purged."""
     cursor = journal.seek(purged)
-    if cursor.sequence != purged:
+    if cursor.sequence < purged:
         return False
     controls = (decode_control(record.payload) for record in journal.read(cursor) if record.header is None)
     return any(isinstance(control, Sealed) and control.digest == seal for control in controls)

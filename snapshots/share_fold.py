@@ -253,7 +253,7 @@ class ShareFold:
 
     def _seek(self) -> None:
         self._loaded_at = self._at
-        self._cursor = self._journal.seek(self._at)
+        self._cursor = self._journal.seek(max(self._at - 1, self._journal.start.sequence))  # records here may end a segment
         self._place = self._cursor.place
 
     def _look_ahead(self) -> None:

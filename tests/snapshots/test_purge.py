@@ -17,6 +17,7 @@ from snapshots.purging import ShareBusy, finish_purge, order_purge
 from snapshots.schema_db import LIVE, ROOT_NODE
 from snapshots.tree import NoSuchPath
 from staging.changes import Attributes, Change, Content, Create, Kind, Link, Mirror, Rename, SetAttributes, Unlink, Write
+from staging.chunk_format import PackedChunk
 from tests.faulty_files import FaultyFiles, Killed
 from tests.naive_tree import NaiveTree, Thing
 from tests.share_rig import ShareRig, listing
@@ -255,6 +256,41 @@ def test_the_last_frame_before_a_purge_may_still_come_again(rig: ShareRig) -> No
     assert rig.receiver.frames("session", sealed).durable_sequence == before.sequence == rig.journal.position.sequence
     rig.send([b"plain"], [Write(0, 0, b"x")])
     assert rig.journal.position_at(before.sequence) == before
+
+
+def test_a_catalogue_lost_before_the_keeper_came_is_made_again_without_it(rig: ShareRig) -> None:
+    lay(rig)
+    rig.live()
+    sealed = rig.sealer.seal()
+    assert sealed is not None and sealed.sequence == rig.journal.position.sequence, "the very change behind which it is purged"
+    order_purge(rig.fold, RelPath(b"d/secret"), 5)
+    rig.lose_catalogue()
+    rig.fold.fold()  # as the fold does when it starts
+    assert b"d/secret" not in listing(rig.live())
+    rig.snapshot()
+    assert finish_purge(rig.journal, rig.fold, rig.reader, rig.sealer)
+    rig.lose_catalogue()
+    assert b"d/secret" not in listing(rig.live())
+
+
+def test_a_seal_that_a_purge_overtook_is_not_named(rig: ShareRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay(rig)
+    rig.send([b"plain"], [Write(0, 0, b"x")])
+    rig.snapshot()
+    rig.live()
+    put_own = rig.store.put_own
+
+    def purged_meanwhile(domain: str, chunks: list[PackedChunk]) -> None:
+        monkeypatch.undo()
+        put_own(domain, chunks)
+        order_purge(rig.fold, RelPath(b"d/secret"), 5)
+
+    monkeypatch.setattr(rig.store, "put_own", purged_meanwhile)
+    assert rig.sealer.seal() is None
+    assert rig.reader.ledger.seals() == []
+    assert finish_purge(rig.journal, rig.fold, rig.reader, rig.sealer)
+    rig.lose_catalogue()
+    assert b"d/secret" not in listing(rig.live())
 
 
 def test_instants_before_a_purge_are_gone(rig: ShareRig) -> None:
