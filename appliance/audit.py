@@ -40,7 +40,7 @@ from web.operations import Actor
 
 _ROLL_BYTES = 4 * 1024 * 1024  # about 15 000 entries: a page of the list reads one segment, in some 20 ms
 _LONGEST_TEXT = 500  # of what others wrote; the rest says nothing more
-_SYSTEM = Actor("stagekeeper", "system")
+APPLIANCE = Actor("stagekeeper", "system")  # acts when nobody asked
 
 
 class AuditLog:
@@ -139,14 +139,14 @@ class AuditLog:
         behind = record_behind_damage(path, end) if rest else None
         self._chain = _end_of_chain(behind) if behind is not None else _last_chained(files)
         if behind is not None:  # damage in the middle: what follows is evidence, and goes on in a segment of its own
-            self.record(_SYSTEM, "audit.damaged", path.name, "failed", {"offset": end})
+            self.record(APPLIANCE, "audit.damaged", path.name, "failed", {"offset": end})
             return
         if rest:
             replace_file(path.with_name(f"{path.name}.cut-{end}"), rest, self._files)
         self._file = AppendFile(path, self._files)
         if rest:
             self._file.truncate(end)
-            self.record(_SYSTEM, "audit.cut", path.name, "done", {"offset": end, "cut_bytes": len(rest)})
+            self.record(APPLIANCE, "audit.cut", path.name, "done", {"offset": end, "cut_bytes": len(rest)})
 
     def _writable(self) -> AppendFile:
         """Return the segment to append to, beginning a new one when there is none or it is full."""

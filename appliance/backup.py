@@ -16,7 +16,7 @@ from appliance.backup_archive import NAMES, VERSION, Contents, Source, list_memb
 from appliance.backup_format import Kept
 from appliance.backup_keeping import surplus
 from appliance.backup_log import BackupLog
-from appliance.backup_store import check_whole, put_backup
+from appliance.backup_store import BackupIncomplete, BackupNotFound, check_named, check_whole, put_backup
 from appliance.credentials import Chance
 from appliance.recovery_key import load_public_key
 from appliance.root import Root
@@ -24,7 +24,7 @@ from appliance.sessions_db import AttemptTable, SessionTable
 from core.clock import Clock
 from core.database import copy_database
 from core.durable import OS_FILES, FileLayer, make_directories, remove_file
-from core.errors import TryLater
+from core.errors import Damaged, Refused, TryLater
 from snapshots.chunk_store import ChunkStore
 
 DATABASES = ("appliance.db", "inventory.db")
@@ -37,6 +37,10 @@ Report = Callable[[int, int], None]
 
 class BackupBusy(TryLater):
     """A backup is being taken."""
+
+
+class BackupWhole(Refused):
+    """A backup that can be restored goes only when enough later ones are kept."""
 
 
 class BackupInterrupted(TryLater):
@@ -76,6 +80,22 @@ class Backups:
     def kept(self) -> list[Kept]:
         """Return the backups that are kept, oldest first."""
         return self._log.kept()
+
+    def broken(self, number: int) -> tuple[Kept, str]:
+        """Return a kept backup that cannot be restored, and why; raise `BackupNotFound`, or `BackupWhole` when it can."""
+        found = next((backup for backup in self._log.kept() if backup.number == number), None)
+        if found is None:
+            raise BackupNotFound(f"no backup {number} is kept", remedy="see `stagekeeper backup list`")
+        try:
+            check_named(self._parts.store, found)
+            check_whole(self._parts.store, found)
+        except (Damaged, BackupIncomplete) as error:
+            return found, error.message
+        raise BackupWhole(f"backup {number} is whole", remedy="nothing: it goes by itself when enough later ones are kept")
+
+    def drop(self, number: int) -> None:
+        """Let a backup go; durable on return."""
+        self._log.drop(number)
 
     def age_seconds(self) -> float:
         """Return how old the newest backup is; endless when there is none."""

@@ -7,11 +7,12 @@ holds a stolen session could otherwise have all later backups encrypted to a key
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from appliance.audit import APPLIANCE
 from appliance.audited import audited_steps
 from appliance.backup import BackedUp, Backups
 from appliance.backup_format import Kept
 from appliance.backup_log import BackupLog
-from appliance.backup_store import backup_roots, find_backups
+from appliance.backup_store import backup_roots, check_named, find_backups
 from appliance.handover import steps_of
 from appliance.recovery_key import (
     RecoveryKeyMissing,
@@ -24,14 +25,16 @@ from appliance.recovery_key import (
 from appliance.rights import Action, Rights
 from core.clock import format_time
 from core.digest import format_digest
-from core.errors import StagekeeperError
+from core.errors import Damaged, StagekeeperError
 from staging.receiver import Key
 from web.backup_answers import Backup, NewRecoveryKey
 from web.operations import Actor, Progress
 
-_SYSTEM = Actor("stagekeeper", "system")
-
 StepTaker = Callable[[Progress], None]
+
+
+class BackupUnreadable(Damaged):
+    """A backup that is kept cannot be read, so what it names is not known."""
 
 
 class BackupDesk:
@@ -42,7 +45,7 @@ class BackupDesk:
         self._parts, self._rights = parts, rights
         log = BackupLog(parts.root.backup, parts.root.store_id, lambda: find_backups(parts.store), parts.files)
         if log.made_again:
-            parts.audit.record(_SYSTEM, "backup.log_made_again", log.made_again, "done", {"backups": len(log.kept())})
+            parts.audit.record(APPLIANCE, "backup.log_made_again", log.made_again, "done", {"backups": len(log.kept())})
         self._backups = Backups(parts, log)
 
     def run(self, actor: Actor) -> Iterator[Any]:
@@ -71,9 +74,26 @@ class BackupDesk:
         write_public_key(parts.root.recovery_key_file, key.public, parts.files)
         return NewRecoveryKey(show_recovery_key(key), key.public.id.hex())
 
+    def drop(self, actor: Actor, number: int) -> Backup:
+        """Let a backup go that cannot be restored; raise `BackupNotFound`, or `BackupWhole` for one that can."""
+        self._check(actor, Action.DROP_BACKUP, "backup.drop", str(number))
+        backup, why = self._backups.broken(number)
+        self._parts.audit.record(actor, "backup.drop", str(number), "done", {"why": why})  # before the change, never after
+        self._backups.drop(number)
+        return _shown(backup)
+
     def roots(self) -> Iterator[Key]:
-        """Yield what collect must leave alone, with all that hangs on it."""
-        return backup_roots(self._backups.kept())
+        """Yield what collect must leave alone, with all that hangs on it; raise `BackupUnreadable` where a mark would stumble."""
+        kept = self._backups.kept()
+        for backup in kept:
+            try:
+                check_named(self._parts.store, backup)
+            except Damaged as error:
+                raise BackupUnreadable(
+                    f"backup {backup.number} is kept and cannot be read: {error.message}; nothing was removed",
+                    remedy=f"put its pack back from a copy, or let it go with `stagekeeper backup drop {backup.number}`",
+                ) from error
+        return backup_roots(kept)
 
     def age_seconds(self) -> float:
         """Return how old the newest backup is; endless when there is none."""

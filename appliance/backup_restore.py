@@ -12,11 +12,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from appliance.audit import AuditLog
+from appliance.audit import APPLIANCE, AuditLog
 from appliance.backup_archive import ArchiveReader, Member
 from appliance.backup_format import BackupDamaged, BackupHead, Kept
 from appliance.backup_log import FILE, read_log
-from appliance.backup_store import find_backups, read_archive, read_head, unreadable
+from appliance.backup_store import BackupNotFound, find_backups, read_archive, read_head, unreadable
 from appliance.certificates import CERTIFICATE_FILE, KEY_FILE, is_pair
 from appliance.recovery_key import RecoveryKey, RecoveryKeyMissing, RecoveryKeyUnreadable, load_public_key
 from appliance.root import Root
@@ -25,17 +25,11 @@ from core.clock import Clock, format_time
 from core.database import is_sound
 from core.digest import Digest, Hasher
 from core.durable import OS_FILES, AppendFile, FileLayer, make_directories, move_file, remove_file
-from core.errors import Damaged, NotFound
+from core.errors import Damaged
 from snapshots.chunk_store import ChunkStore
-from web.operations import Actor
 
 _BLOCK_BYTES = 1024 * 1024
 _ASIDE = "before-restore"
-_SYSTEM = Actor("stagekeeper", "system")
-
-
-class BackupNotFound(NotFound):
-    """There is no such backup in the store."""
 
 
 class Restored(Struct, frozen=True):
@@ -74,7 +68,7 @@ def restore_backup(
             restored.append(member.name)
     report = Restored(chosen.number, format_time(chosen.taken_ns), restored, kept)
     with closing(AuditLog(root.audit, root.store_id, clock, files)) as audit:
-        audit.record(_SYSTEM, "appliance.restored", str(root.path), "done", {
+        audit.record(APPLIANCE, "appliance.restored", str(root.path), "done", {
             "backup": report.number, "taken_at": report.taken_at, "restored": report.restored,
         })  # fmt: skip
     return report

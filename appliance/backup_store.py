@@ -20,7 +20,7 @@ from appliance.backup_format import (
 from appliance.credentials import Chance
 from appliance.recovery_key import DATA_KEY_BYTES, PublicKey, RecoveryKey, RecoveryKeyWrong
 from core.digest import Digest
-from core.errors import Damaged, TryLater
+from core.errors import Damaged, NotFound, TryLater
 from snapshots.chunk_store import ChunkStore
 from snapshots.own_content import put_own_content, read_own_content
 from staging.changes import Chunk, ContentRef
@@ -29,6 +29,10 @@ from staging.receiver import Key
 from staging.recipe_format import read_pieces
 
 BACKUPS_DOMAIN = "/backups"  # no branch has such a name: nobody else's dedup domain holds what only backups hold
+
+
+class BackupNotFound(NotFound):
+    """There is no such backup."""
 
 
 class BackupIncomplete(TryLater):
@@ -79,6 +83,15 @@ def check_whole(store: ChunkStore, backup: Kept) -> None:
     absent = store.missing(BACKUPS_DOMAIN, [*backup_roots([backup]), *data])
     if absent:
         raise BackupIncomplete(f"{len(absent)} chunks of backup {backup.number} are missing", remedy="run the backup again")
+
+
+def check_named(store: ChunkStore, backup: Kept) -> None:
+    """Raise a `Damaged` kind where a mark would: head or recipe cannot be read, a chunk is not in the index. No body is read."""
+    read_head(store, Digest(backup.head))
+    data = {piece.digest for piece in read_pieces(backup.body, store.node) if not piece.is_hole}
+    absent = len(data) - len(store.locations(data))
+    if absent:
+        raise BackupDamaged(f"{absent} chunks of it are not in the index")
 
 
 def find_backups(store: ChunkStore) -> list[Kept]:

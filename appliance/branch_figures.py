@@ -10,7 +10,7 @@ from appliance.quotas import Quotas
 from appliance.space import logical_bytes
 from appliance.vault import Vault
 from core.clock import NANOSECONDS, format_time
-from web.operations import BranchSpace, Stats
+from web.figures import BranchSpace, Stats
 
 Metric = tuple[str, str, dict[str, str], float]
 

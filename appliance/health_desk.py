@@ -1,4 +1,4 @@
-"""Whether data is taken, and the figures for monitoring. Implements `web.operations.Health`."""
+"""Whether data is taken, and the figures for monitoring. Implements `web.machine_operations.Health`."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,8 +7,9 @@ from appliance.alerts import burst_alerts
 from appliance.ballast import Ballast
 from appliance.branch_figures import Metric
 from appliance.maintenance_desk import store_metrics
-from appliance.share_worker import ShareWorker
+from appliance.share_worker import RETRY_SECONDS
 from appliance.vault import Vault
+from appliance.workers import Workers
 
 
 class HealthDesk:
@@ -17,29 +18,43 @@ class HealthDesk:
     def __init__(
         self,
         vault: Vault,
-        worker: ShareWorker,
-        keeper: ShareWorker,
+        workers: Workers,
         backup_age_seconds: Callable[[], float],
         ballast: Ballast,
         of_branches: Callable[[], Iterator[Metric]],
     ) -> None:
         """Bind the parts."""
-        self._vault, self._worker, self._keeper, self._ballast = vault, worker, keeper, ballast
+        self._vault, self._workers, self._ballast = vault, workers, ballast
         self._backup_age_seconds, self._of_branches = backup_age_seconds, of_branches
 
     def ready(self) -> list[str]:
         """Return why data is not taken, or not folded, at the moment; empty when all is well."""
-        reasons = [f"{share} is not folded: {why}" for share, why in sorted(self._worker.failures.items())]
+        reasons = [f"{share} is not folded: {why}" for share, why in sorted(self._workers.fold.failures.items())]
         if not self._ballast.has_room():
             reasons.append("the disk of the store is almost full: no new data is taken")
         if self._ballast.is_given_up():
             reasons.append("the disk of the store is full: its ballast was given up, so that reading and removing go on")
         return reasons
 
+    def concerns(self) -> list[str]:
+        """Return what fails meanwhile without keeping data from being taken, each with what to do."""
+        kept = (
+            f"{share} is not sealed, pruned and trimmed: {why} (tried again every {RETRY_SECONDS:.0f} seconds; see the runbook)"
+            for share, why in sorted(self._workers.keep.failures.items())
+        )
+        found = (
+            f"the names of {share} are not indexed, so `find` takes longer: {why} (tried again every {RETRY_SECONDS:.0f} seconds;"
+            f" if it stays, stop the service and remove db/find/{share}.db: it is made anew)"
+            for share, why in sorted(self._workers.index.failures.items())
+        )
+        return [*kept, *found]
+
     def metrics(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
         """Yield (name, help, labels, value)."""
-        for name in sorted(self._keeper.failures):
+        for name in sorted(self._workers.keep.failures):
             yield "stagekeeper_not_sealed", "Shares that cannot be sealed at the moment", {"share": name}, 1
+        for name in sorted(self._workers.index.failures):
+            yield "stagekeeper_not_indexed", "Shares whose names cannot be indexed at the moment", {"share": name}, 1
         what = "Seconds since the newest backup of the appliance's own files"
         yield "stagekeeper_backup_age_seconds", what, {}, self._backup_age_seconds()
         space = os.statvfs(self._vault.root.path)

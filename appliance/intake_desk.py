@@ -1,4 +1,4 @@
-"""The agents' side of the appliance: enrolment, sessions, frames, chunks. Implements `web.operations.Intake`."""
+"""The agents' side of the appliance: enrolment, sessions, frames, chunks. Implements `web.machine_operations.Intake`."""
 
 import logging
 from collections.abc import Iterator

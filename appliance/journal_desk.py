@@ -12,7 +12,8 @@ from core.clock import format_time
 from core.relpath import RelPath, show_path
 from snapshots.journal_events import Event, Mark, events_of
 from staging.journal_scan import SegmentSpan
-from web.operations import Actor, JournalChange, JournalList, JournalSegment, JournalWindow
+from web.operations import Actor
+from web.upkeep_values import JournalChange, JournalList, JournalSegment, JournalWindow
 
 
 class JournalDesk:

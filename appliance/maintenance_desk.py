@@ -28,7 +28,8 @@ from snapshots.scrub import Scrubber
 from snapshots.view_db import CatalogueReader
 from staging.chunk_format import ChunkKind
 from staging.receiver import Key
-from web.operations import Actor, CollectReport, FileHit, Progress, ScrubReport
+from web.operations import Actor, Progress
+from web.upkeep_values import CollectReport, FileHit, ScrubReport
 
 _SALT_BYTES = 8
 _MAX_HITS = 1000  # more do not fit a screen; `hits_left_off` tells that there are more

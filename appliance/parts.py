@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from appliance.alerts import burst_entries
 from appliance.backup import BackedUp
 from appliance.backup_desk import BackupDesk
 from appliance.branch_figures import BranchFigures
@@ -37,7 +38,7 @@ def make_parts(plumbing: Plumbing) -> Parts:
     branch_removal = BranchRemoval(vault, plumbing.branches)
     workers = make_workers(vault, indexes, plumbing.branches, branch_removal, plumbing.audit)
     quotas = Quotas(vault, plumbing.branches)
-    vault.check_room = quotas.check
+    vault.check_room, vault.note_burst = quotas.check, burst_entries(plumbing.audit)
     figures = BranchFigures(vault, plumbing.branches, quotas, plumbing.free_space)
     desk = ShareDesk(vault, workers.fold, plumbing.rights, plumbing.audit, plumbing.ballast, quotas.alerts, figures.complete)
 
@@ -67,7 +68,7 @@ def make_parts(plumbing: Plumbing) -> Parts:
     return Parts(
         shares=desk,
         intake=IntakeDesk(vault, workers.fold, plumbing.branches, plumbing.enrolment, plumbing.ballast),
-        health=HealthDesk(vault, workers.fold, workers.keep, backups.age_seconds, plumbing.ballast, figures.metrics),
+        health=HealthDesk(vault, workers, backups.age_seconds, plumbing.ballast, figures.metrics),
         keeping=KeepingDesk(vault, workers.keep, rights, audit, schedules),
         sealing=SealDesk(vault, rights, audit),
         journals=JournalDesk(vault, rights),

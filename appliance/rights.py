@@ -42,6 +42,7 @@ class Action(Enum):
     VIEW_AUDIT = "read the audit log"
     VIEW_BACKUPS = "see backups of the appliance itself"
     BACK_UP = "back up the appliance itself"
+    DROP_BACKUP = "let a backup of the appliance itself go"
     CHANGE_RECOVERY_KEY = "make a new recovery key"
 
 

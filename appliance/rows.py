@@ -15,6 +15,8 @@ from snapshots.versions import PathVersion
 from staging.changes import Consistency
 from web.operations import Branch, Entry, Hold, Snapshot, Version
 
+MAX_SHOWN_BYTES = 2**63 - 1  # sums of sparse files may pass what JSON readers take
+
 
 def snapshot_of(row: SnapshotRow, folded_sequence: int, holds: Sequence[KeptBy] = ()) -> Snapshot:
     """Return a snapshot as answered."""
@@ -32,6 +34,8 @@ def snapshot_of(row: SnapshotRow, folded_sequence: int, holds: Sequence[KeptBy] 
         deleted_at=_time_or_none(row.deleted_ns),
         drops_at=_time_or_none(row.drop_after_ns),
         reason=row.delete_reason,
+        files=row.files,
+        logical_bytes=None if row.logical_bytes is None else min(row.logical_bytes, MAX_SHOWN_BYTES),
     )
 
 

@@ -18,7 +18,7 @@ from apscheduler.triggers.date import DateTrigger
 from appliance.schedules import Schedules
 from appliance.schedules_db import ScheduleRow
 from core.clock import NANOSECONDS
-from core.errors import StagekeeperError, TryLater
+from core.errors import Refused, StagekeeperError, TryLater
 
 _LOG = logging.getLogger("stagekeeper.scheduler")
 _THREADS = 4  # runs of different schedules at once; the disk is the bottleneck
@@ -26,6 +26,10 @@ _TICK_SECONDS = 30
 _TICK = "/tick"  # no schedule can have this name
 
 Run = Callable[[ScheduleRow, Callable[[], bool]], Any]  # does what a schedule asks for; may ask whether to stop
+
+
+class NothingServes(Refused):
+    """Without a serving process a run would end with the command that began it."""
 
 
 class ScheduleBusy(TryLater):
@@ -93,13 +97,34 @@ class Scheduler:
             self._leave(name)
             self.plan(name)
 
+    def start_now(self, name: str) -> None:
+        """Begin to run a schedule and return; its row tells that it runs, and how it ended.
+
+        Raises `ScheduleBusy` while it runs already, and `NothingServes` before `start`.
+        """
+        if self._timer is None:
+            raise NothingServes(
+                "no service runs that could go on with it", remedy="run it without --no-wait, or start the service"
+            )
+        self._enter(name)
+        try:
+            row = self._schedules.begin(name)
+        except BaseException:
+            self._leave(name)
+            raise
+        threading.Thread(target=self._entered, args=[name, lambda: row], name=f"schedule {name}", daemon=True).start()
+
     def _fire(self, name: str) -> None:
         try:
             self._enter(name)
         except ScheduleBusy:
             return  # whoever runs it plans the next when done
+        self._entered(name, lambda: self._schedules.claim(name))
+
+    def _entered(self, name: str, take: Callable[[], ScheduleRow | None]) -> None:
+        """Do what `take` gives, if anything, and leave; in a thread where nobody waits for an answer."""
         try:
-            row = self._schedules.claim(name)
+            row = take()
             if row is not None:
                 self._do(row)
         except Exception as error:  # the schedule's row says it; the log tells whoever watches the machine

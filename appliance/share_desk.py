@@ -16,7 +16,7 @@ from appliance.places import check_same_place
 from appliance.removals import check_not_deleted
 from appliance.restores import restore_with_progress
 from appliance.rights import Action, Reach, Rights
-from appliance.rows import entry_of, snapshot_of, version_of
+from appliance.rows import MAX_SHOWN_BYTES, entry_of, snapshot_of, version_of
 from appliance.share_worker import ShareWorker
 from appliance.space import measure
 from appliance.vault import OpenShare, Vault
@@ -30,9 +30,9 @@ from snapshots.schema_db import LIVE
 from snapshots.tree import Node, TreeView
 from snapshots.view_db import SnapshotView
 from staging.changes import MAX_LABEL_CHARACTERS, Kind
-from web.operations import Actor, Download, Entry, Place, Progress, RestoreReport, Share, Snapshot, Stats, Version
+from web.figures import Stats
+from web.operations import Actor, Download, Entry, Place, Progress, RestoreReport, Share, Snapshot, Version
 
-MAX_SHOWN_BYTES = 2**63 - 1  # sums of sparse files may pass what JSON readers take
 _PIECE_BYTES = 1024 * 1024
 
 

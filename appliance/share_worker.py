@@ -8,7 +8,7 @@ from collections.abc import Callable
 from core.errors import StagekeeperError
 
 _LOG = logging.getLogger("stagekeeper.work")
-_RETRY_SECONDS = 5.0
+RETRY_SECONDS = 5.0
 
 Step = Callable[[str], bool]
 """Does a step for a share; True when there is more to do at once."""
@@ -59,7 +59,7 @@ class ShareWorker:
 
     def _wait(self) -> None:
         """Sleep until somebody notifies, or until it is time to try again."""
-        notified = self._wake.wait(_RETRY_SECONDS if self.failures else self._every_seconds)
+        notified = self._wake.wait(RETRY_SECONDS if self.failures else self._every_seconds)
         if self.failures and not self._waiting:
             self._waiting.extend(self.failures)
         elif not notified and not self._waiting:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from appliance.vault import Vault
 from core.errors import Damaged
-from web.operations import Stats
+from web.figures import Stats
 
 _BLOCK = 512  # unit of st_blocks, whatever the file system's own block size is
 

@@ -18,7 +18,9 @@ from core.clock import Clock
 from core.database import is_begun, translated
 from core.durable import OS_FILES, FileLayer, make_directories
 from core.errors import NotFound
+from snapshots.burst import Burst
 from snapshots.chunk_store import ChunkStore
+from snapshots.control_format import SnapshotTaken
 from snapshots.instants import Instants, Replays
 from snapshots.rebuild import rebuild_catalogue
 from snapshots.sealing import Sealer
@@ -77,6 +79,7 @@ class Vault:
         self._lock = threading.Lock()
         self._open: dict[str, OpenShare] = {}
         self.check_room: Callable[[OpenShare], None] = lambda share: None  # raises when a share may add nothing more
+        self.note_burst: Callable[[str, Burst, SnapshotTaken], None] = lambda share, burst, taken: None
         self._replays = Replays()
         finish_removals(root, files)
         with translated(root.db / "index.db"):
@@ -167,6 +170,7 @@ class Vault:
             if not is_begun(catalogue):
                 rebuild_catalogue(catalogue, journal, self.store, files=self._files)
             fold = ShareFold(catalogue, branch, journal, self.store, one_fold=self._one_fold)
+        fold.note_burst = lambda burst, taken: self.note_burst(name, burst, taken)
         reader = CatalogueReader(catalogue, name, self.store)
         sealer = Sealer(journal, fold, reader, self.store, self.clock)
 

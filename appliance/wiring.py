@@ -40,19 +40,8 @@ from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer
 from core.errors import Damaged, TryLater
 from web.app import create_app
-from web.operations import (
-    Differences,
-    Finding,
-    Health,
-    Intake,
-    Journals,
-    Keeping,
-    Maintenance,
-    Operations,
-    Removal,
-    Sealing,
-    Shares,
-)
+from web.machine_operations import Health, Intake
+from web.operations import Differences, Finding, Journals, Keeping, Maintenance, Operations, Removal, Sealing, Shares
 from web.settings import WebSettings
 
 

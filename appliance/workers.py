@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-from appliance.audit import AuditLog
+from appliance.audit import APPLIANCE, AuditLog
 from appliance.branch_removal import BranchRemoval
 from appliance.branches import Branches, BranchNotFound
 from appliance.clock_watch import ClockWatch
@@ -11,9 +11,6 @@ from appliance.find_indexes import INDEX_EVERY_SECONDS, FindIndexes, index_step
 from appliance.folding import KEEP_EVERY_SECONDS, fold_step, keep_step
 from appliance.share_worker import ShareWorker
 from appliance.vault import Vault
-from web.operations import Actor
-
-_APPLIANCE = Actor("stagekeeper", "system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +37,17 @@ def make_workers(vault: Vault, indexes: FindIndexes, branches: Branches, removal
     """Return the workers of a vault, not started."""
 
     def note_removed(name: str) -> None:
-        audit.record(_APPLIANCE, "share.remove", name, "done", None)
+        audit.record(APPLIANCE, "share.remove", name, "done", None)
 
     def clock_moved(seconds: float) -> None:
-        audit.record(_APPLIANCE, "clock.moved", "clock", "done", {"seconds": round(seconds)})
+        audit.record(APPLIANCE, "clock.moved", "clock", "done", {"seconds": round(seconds)})
 
     watch = ClockWatch(vault.root.db / "clock", vault.clock, clock_moved)
 
     def remove_branch(name: str) -> bool:
         with suppress(BranchNotFound):
             if watch.settled() and removal.step(name):
-                audit.record(_APPLIANCE, "branch.remove", name, "done", None)
+                audit.record(APPLIANCE, "branch.remove", name, "done", None)
         return False
 
     return Workers(

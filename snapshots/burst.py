@@ -63,11 +63,16 @@ class Part(Struct, frozen=True):
 
 
 class Burst(Struct, frozen=True):
-    """A burst: the checkpoint before it, when it began, and what came, as the end of a sentence."""
+    """A burst: the checkpoint before it, when it began, what came (as the end of a sentence), and the counts behind that.
+
+    `files` is how many there were; `losses` are those that were counted when it was recognised, not all that come.
+    """
 
     sequence: int
     begun_ns: int
     what: str
+    files: int
+    losses: Losses
 
     @property
     def label(self) -> str:
@@ -122,7 +127,7 @@ class Window(Struct, frozen=True):
             return None
         kind, count = over
         first = self.parts[0]
-        return Burst(first.sequence, first.begun_ns, _sentence(kind, count, first.files))
+        return Burst(first.sequence, first.begun_ns, _sentence(kind, count, first.files), first.files, self.losses + losses)
 
     def _over(self, losses: Losses, limits: BurstLimits, half: bool) -> tuple[str, int] | None:
         files = self.parts[0].files

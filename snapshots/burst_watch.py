@@ -27,6 +27,11 @@ _COUNTED_AT_LEAST = 20_000  # a walk below a folder goes so far even when less i
 _REPAIRING = 2
 
 MakeSnapshot = Callable[[int, Position], SnapshotTaken]
+NoteBurst = Callable[[Burst, SnapshotTaken], None]
+
+
+def unnoted(burst: Burst, taken: SnapshotTaken) -> None:
+    """Note nothing: the record in the journal stands for itself."""
 
 
 class BurstWatch:
@@ -94,15 +99,22 @@ class BurstWatch:
         """Tell whether the fold has stopped before a burst and nobody settles it yet."""
         return self.unsettled is not None and not self._settling
 
-    def settle(self, order: Callable[[MakeSnapshot], object], next_id: Callable[[Position], int]) -> None:
-        """Order the snapshot before the burst, outside of a transaction; when it stands already, go on."""
+    def settle(
+        self, order: Callable[[MakeSnapshot], object], next_id: Callable[[Position], int], note: NoteBurst = unnoted
+    ) -> None:
+        """Order the snapshot before the burst, outside of a transaction; when it stands already, go on.
+
+        `note` is told first, so that no such snapshot is without what was noted of it.
+        """
         burst = self.unsettled
         if burst is None:
             return
 
         def make(number: int, position: Position) -> SnapshotTaken:
             taken = (next_id(position), burst.sequence, burst.begun_ns, burst.label, BURST, Consistency.CRASH)
-            return SnapshotTaken(*taken, number, position.sequence)
+            record = SnapshotTaken(*taken, number, position.sequence)
+            note(burst, record)
+            return record
 
         self._settling = True
         try:

@@ -15,12 +15,13 @@ Missed = list[tuple[str, str]]
 """What was not given, and why."""
 
 _SET_IDS = stat.S_ISUID | stat.S_ISGID
+_UNCHANGED = 2**32 - 1  # to chown(2) it means "leave it as it is"
 
 
 def dress(descriptor: int, wanted: Attributes) -> Missed:
     """Set owner, mode, xattrs and times of an open file or folder, in the order in which none undoes another."""
     missed: Missed = []
-    is_theirs = _try(missed, "owner", lambda: os.fchown(descriptor, wanted.uid, wanted.gid))
+    is_theirs = _give(missed, wanted, lambda: os.fchown(descriptor, wanted.uid, wanted.gid))
     mode = _mode_for(missed, wanted, is_theirs)
     _try(missed, "mode", lambda: os.fchmod(descriptor, mode))
     for name, value in wanted.xattrs:
@@ -32,7 +33,7 @@ def dress(descriptor: int, wanted: Attributes) -> Missed:
 def dress_by_name(name: bytes, folder: int, kind: Kind, wanted: Attributes) -> Missed:
     """Do the same for what cannot be opened without consequences: a symlink, a FIFO, a device."""
     missed: Missed = []
-    is_theirs = _try(missed, "owner", lambda: os.chown(name, wanted.uid, wanted.gid, dir_fd=folder, follow_symlinks=False))
+    is_theirs = _give(missed, wanted, lambda: os.chown(name, wanted.uid, wanted.gid, dir_fd=folder, follow_symlinks=False))
     if kind is not Kind.SYMLINK:
         mode = _mode_for(missed, wanted, is_theirs)
         _try(missed, "mode", lambda: os.chmod(name, mode, dir_fd=folder))
@@ -42,6 +43,15 @@ def dress_by_name(name: bytes, folder: int, kind: Kind, wanted: Attributes) -> M
     times = (wanted.mtime_ns, wanted.mtime_ns)
     _try(missed, "time", lambda: os.utime(name, ns=times, dir_fd=folder, follow_symlinks=False))
     return missed
+
+
+def _give(missed: Missed, wanted: Attributes, action: Callable[[], None]) -> bool:
+    """Give it to its owner and return True, or tell what failed: also an id that the system passes over and calls it done."""
+    is_given = _try(missed, "owner", action)
+    if is_given and _UNCHANGED in (wanted.uid, wanted.gid):
+        missed.append(("owner", f"the system gives nothing to {wanted.uid}:{wanted.gid}, it leaves the owner as it is"))
+        return False
+    return is_given
 
 
 def _mode_for(missed: Missed, wanted: Attributes, is_theirs: bool) -> int:

@@ -17,7 +17,7 @@ class JournalPlace:
     def __init__(self, journal: Journal, folded: int) -> None:
         """Begin at the segment that holds what follows the folded sequence."""
         self._journal, self._began_at = journal, folded
-        self._cursor = journal.seek(folded)
+        self._cursor = journal.seek(max(folded - 1, journal.start.sequence))  # records at the sequence itself may end a segment
         self.mark()
 
     def records(self) -> Iterator[LoggedRecord]:

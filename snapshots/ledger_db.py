@@ -28,7 +28,11 @@ from snapshots.control_format import (
 )
 from snapshots.schema_db import LIVE
 
-_SNAPSHOT_COLUMNS = 'id, sequence, taken_ns, label, "trigger", consistency, good, deleted_ns, drop_after_ns, delete_reason'
+_SNAPSHOT_COLUMNS = (
+    'id, snapshot.sequence, taken_ns, label, "trigger", consistency, good, deleted_ns, drop_after_ns, delete_reason,'
+    " files, logical_bytes"
+)
+_SNAPSHOTS = f"SELECT {_SNAPSHOT_COLUMNS} FROM snapshot LEFT JOIN fence ON fence.sequence = snapshot.sequence"
 FENCES = "SELECT sequence FROM snapshot UNION SELECT sequence FROM anchor UNION SELECT sequence FROM lease"
 _KEPT = "SELECT sequence FROM snapshot UNION ALL SELECT sequence FROM anchor"
 _START = f"sequence BETWEEN ? AND ? AND mirroring != 2 AND sequence IN ({_KEPT})"
@@ -42,7 +46,10 @@ Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRow:
-    """A snapshot as stored; `id` is unique in the share. `good` is None until the fold has come there."""
+    """A snapshot as stored; `id` is unique in the share. `good` is None until the fold has come there.
+
+    So are `files` and `logical_bytes`, which also stay None for a snapshot of the first release: it did not keep them.
+    """
 
     id: int
     sequence: int
@@ -54,6 +61,8 @@ class SnapshotRow:
     deleted_ns: int = 0
     drop_after_ns: int = 0
     delete_reason: str = ""
+    files: int | None = None
+    logical_bytes: int | None = None
 
     @classmethod
     def of(cls, record: SnapshotTaken) -> "SnapshotRow":
@@ -232,20 +241,18 @@ class LedgerReader:
     def snapshots(self, deleted: bool = False) -> list[SnapshotRow]:
         """Return the snapshots by sequence; with `deleted` also those that are to go."""
         where = "" if deleted else "WHERE deleted_ns = 0"
-        rows = self._query(f"SELECT {_SNAPSHOT_COLUMNS} FROM snapshot {where} ORDER BY sequence, id", ())
-        return [SnapshotRow(*row) for row in rows]
+        rows = self._query(f"{_SNAPSHOTS} {where} ORDER BY snapshot.sequence, id", ())
+        return [_snapshot_row(row) for row in rows]
 
     def snapshot(self, snapshot_id: int) -> SnapshotRow | None:
         """Return one snapshot, also one that is to go."""
-        rows = self._query(f"SELECT {_SNAPSHOT_COLUMNS} FROM snapshot WHERE id=?", (snapshot_id,))
-        return SnapshotRow(*rows[0]) if rows else None
+        rows = self._query(f"{_SNAPSHOTS} WHERE id=?", (snapshot_id,))
+        return _snapshot_row(rows[0]) if rows else None
 
     def newest_snapshot(self) -> SnapshotRow | None:
         """Return the snapshot of the highest sequence that is not to go."""
-        rows = self._query(
-            f"SELECT {_SNAPSHOT_COLUMNS} FROM snapshot WHERE deleted_ns = 0 ORDER BY sequence DESC, id DESC LIMIT 1", ()
-        )
-        return SnapshotRow(*rows[0]) if rows else None
+        rows = self._query(f"{_SNAPSHOTS} WHERE deleted_ns = 0 ORDER BY snapshot.sequence DESC, id DESC LIMIT 1", ())
+        return _snapshot_row(rows[0]) if rows else None
 
     def holds(self) -> dict[int, list[Hold]]:
         """Return the holds of each snapshot that has any, also expired ones."""
@@ -348,3 +355,8 @@ class LedgerReader:
         """Return the seals that are kept, oldest first: a full one and those behind it."""
         rows = self._query("SELECT sequence, digest, full, sealed_ns FROM seal ORDER BY sequence", ())
         return [SealRow(row[0], Digest(row[1]), bool(row[2]), row[3]) for row in rows]
+
+
+def _snapshot_row(row: tuple[Any, ...]) -> SnapshotRow:
+    """Return a row as a value; sums of bytes are text in the table, as they may pass what SQLite's numbers hold."""
+    return SnapshotRow(*(*row[:-1], None if row[-1] is None else int(row[-1])))

@@ -70,26 +70,29 @@ class _Purge:
                 waiting += [(child, points & self._life(child.born, child.died)) for child in self._tables.entries_in(row.node)]
 
     def apply(self) -> Purged:
-        """Cut the names, then remove the states that no name shows any more."""
+        """Cut the names, then remove the states that no name shows any more, from the rows and from the counts of each point."""
+        cut_of: dict[int, Points] = defaultdict(int)
         for row, points in self._cut.items():
+            cut_of[row.node] |= points
             self._tables.replace_entry(row, list(self._left(row, self._life(row.born, row.died) & ~points)))
-        versions = files = logical_bytes = 0
-        for node in {row.node for row in self._cut}:
+        versions, lost = 0, [(0, 0)] * len(self._points)
+        for node, cut in cut_of.items():
             named = 0
             for row in self._tables.names_of(node):
                 named |= self._life(row.born, row.died)
             for state in self._tables.states(node):
-                seen = self._life(state.born, state.died) & named
-                is_live_without_name = state.died == LIVE and not named >> (len(self._points) - 1)
-                if not seen:
+                life = self._life(state.born, state.died)
+                if not life & named:
                     self._tables.drop_state(state)
                     versions += 1
-                elif is_live_without_name:
+                elif state.died == LIVE and not named >> (len(self._points) - 1):
                     self._tables.end_state(state, self._points[-1])
-                if is_live_without_name:
-                    files += state.kind != Kind.FOLDER
-                    logical_bytes += state.size
-        return Purged(len(self._cut), versions, files, logical_bytes)
+                for point in _members(life & cut & ~named):
+                    files, logical_bytes = lost[point]
+                    lost[point] = (files + (state.kind != Kind.FOLDER), logical_bytes + state.size)
+        for sequence, (files, logical_bytes) in zip(self._points, lost, strict=True):
+            self._tables.count_down(sequence, files, logical_bytes)
+        return Purged(len(self._cut), versions, *lost[-1])
 
     def _children(self, nodes: dict[int, Points], name: bytes) -> dict[int, Points]:
         found: dict[int, Points] = defaultdict(int)
@@ -115,3 +118,10 @@ class _Purge:
                 died = row.died if index == end else self._points[index]
                 yield EntryRow(row.parent, row.name, born, died, row.node)
             index += 1
+
+
+def _members(points: Points) -> Iterator[int]:
+    """Yield the numbers of the points in a set."""
+    while points:
+        yield (points & -points).bit_length() - 1
+        points &= points - 1

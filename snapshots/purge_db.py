@@ -50,6 +50,12 @@ class PurgeTables:
         self._connection.execute("DELETE FROM fence WHERE sequence = ?", (at,))
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('purged', ?)", (str(at),))
 
+    def count_down(self, sequence: int, files: int, logical_bytes: int) -> None:
+        """Take what is gone off what was counted at a fence, if anything was."""
+        rows = self._connection.execute("SELECT files, logical_bytes FROM fence WHERE sequence=?", (sequence,)).fetchall()
+        left = [(counted - files, str(int(total) - logical_bytes), sequence) for counted, total in rows]
+        self._connection.executemany("UPDATE fence SET files=?, logical_bytes=? WHERE sequence=?", left)
+
     def fences(self) -> list[int]:
         """Return the sequences whose state is kept, lowest first."""
         return [row[0] for row in self._connection.execute(f"SELECT sequence FROM ({FENCES}) ORDER BY sequence")]

@@ -62,8 +62,10 @@ def rebuild_catalogue(
     if newest is None:
         return 0
     unfinished = path.with_name(path.name + ".rebuilt")
-    for leftover in path.parent.glob(unfinished.name + "*"):
-        remove_file(leftover, files)
+    for suffix in ("-wal", "-shm", ""):  # these and no others: what a pattern finds may be another share's catalogue
+        leftover = unfinished.with_name(unfinished.name + suffix)
+        if leftover.exists():
+            remove_file(leftover, files)
     chain = seal_chain(store, journal.share_id, Digest(newest.digest))
     fill_catalogue(unfinished, chain, store, report, journal.start.sequence)
     move_file(unfinished, path, files)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from core.clock import Clock
 from core.digest import Digest
+from core.errors import TryLater
 from snapshots.chunk_store import ChunkStore
 from snapshots.control_format import Sealed
 from snapshots.ledger_db import Counters
@@ -20,6 +21,12 @@ from staging.changes import ContentRef
 from staging.chunk_format import ChunkKind, pack_chunk
 from staging.chunking import BLOCK_BYTES
 from staging.journal import Journal
+from staging.protocol import Position
+
+
+class SealOvertaken(TryLater):
+    """Something was purged while it was sealed."""
+
 
 SEALS_DOMAIN = ""  # no branch has this name: nobody else's dedup domain holds what only seals hold
 _SEALS_A_CHAIN = 64  # a rebuild reads at most this many
@@ -40,7 +47,7 @@ class Sealer:
 
     def seal(self, full: bool = False) -> Sealed | None:
         """Seal up to the newest fence that is folded; return None when that is sealed already, or cannot be yet."""
-        ledger = self._reader.ledger
+        ledger, purged = self._reader.ledger, self._fold.purged
         sequence = ledger.fence_before(self._fold.sequence)
         newest = ledger.newest_seal()
         if sequence == 0 or (newest is not None and newest.sequence >= sequence):
@@ -56,7 +63,16 @@ class Sealer:
         chunk = pack_chunk(ChunkKind.SEAL, data)
         self._store.put_own(SEALS_DOMAIN, [chunk])
         now = self._clock.now_ns()
-        return self._fold.order(lambda number, _: Sealed(number, sequence, chunk.digest, since == 0, now))
+
+        def make(number: int, _: Position) -> Sealed:
+            if self._fold.purged is not purged:  # what was put may hold it still: nothing names that
+                raise SealOvertaken(f"{self._reader.share} was purged of something while it was sealed", remedy="seal it again")
+            return Sealed(number, sequence, chunk.digest, since == 0, now)
+
+        try:
+            return self._fold.order(make)
+        except SealOvertaken:
+            return None
 
     def _chain_is_long(self) -> bool:
         seals = self._reader.ledger.seals()

@@ -16,6 +16,7 @@ from typing import TypeVar
 from core.database import transaction
 from core.errors import Damaged, NotFound
 from snapshots.anchors import AnchorLimits
+from snapshots.burst_watch import NoteBurst, unnoted
 from snapshots.catalogue_db import CatalogueWriter
 from snapshots.chunk_store import ChunkStore
 from snapshots.control_format import Control, ControlDamaged, SnapshotTaken, decode_control, encode_control
@@ -66,6 +67,7 @@ class ShareFold:
         self._last_taken = self._last_control = 0
         self._leased: Counter[int] = Counter()
         self.purged = Purged()  # by the last purge
+        self.note_burst: NoteBurst = unnoted
         self._catalogue = CatalogueWriter(path)
         self._ledger = LedgerWriter(self._catalogue.connection)
         self._flush = EditFlush(self._catalogue, store, domain)
@@ -101,13 +103,13 @@ class ShareFold:
 
         return SnapshotRow.of(self.order(make))
 
-    def order(self, make: Callable[[int, Position], Ordered]) -> Ordered:
+    def order(self, make: Callable[[int, Position], Ordered], ends_segment: bool = False) -> Ordered:
         """Journal the control record that `make` gives for a number and a position, and apply it; durable on return."""
         while True:
             self._catch_up()
             with self.turns.taken():
                 if not self._is_behind:  # otherwise a fold failed meanwhile, and found it ahead again
-                    return self._order(make)
+                    return self._order(make, ends_segment)
 
     def defer(self, label: str | None) -> None:
         """Remember that a scheduled snapshot waits for the share to be good (None: no more)."""
@@ -138,7 +140,7 @@ class ShareFold:
                     with transaction(self._catalogue.connection):
                         self._ledger.end_leases([leased])
 
-    def trim_journal(self, below: int) -> None:
+    def trim_journal(self, below: int, last_too: bool = False) -> None:
         """Let go of the instants before a sequence, then of the journal's segments up to it.
 
         Nothing that a reader has leased goes. A crash in between leaves segments that the next call removes.
@@ -148,7 +150,7 @@ class ShareFold:
             with transaction(self._catalogue.connection):
                 self._ledger.drop_anchors(below)
                 self._catalogue.drop_touched(below)
-            self._journal.trim(below)
+            self._journal.trim(below, last_too)
 
     def sweep(self) -> int:
         """Remove some rows that no fence sees any longer and that are sealed; return how many, 0 when there are no more."""
@@ -211,7 +213,7 @@ class ShareFold:
             self._place.go_back()
             self._pace.went_on()
             if self._records.burst.stopped:  # its snapshot comes first, then the next fold goes on with it
-                self._records.burst.settle(self.order, self._next_snapshot)
+                self._records.burst.settle(self.order, self._next_snapshot, self.note_burst)
                 with transaction(self._catalogue.connection):
                     self._records.burst.keep()  # told: whoever takes the fold up again does not stop here once more
         except GaveWay:
@@ -249,14 +251,14 @@ class ShareFold:
 
     # -- control records ------------------------------------------------------------------------------------------
 
-    def _order(self, make: Callable[[int, Position], Ordered]) -> Ordered:
+    def _order(self, make: Callable[[int, Position], Ordered], ends_segment: bool) -> Ordered:
         made: list[Ordered] = []
 
         def build(position: Position) -> bytes:
             made.append(make(self._last_control + 1, position))
             return encode_control(made[0])
 
-        ticket = self._journal.append_control(build)
+        ticket = self._journal.append_control(build, ends_segment)
         self._last_control += 1
         self._journal.sync(ticket)
         try:

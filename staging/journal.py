@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.clock import Clock
 from core.digest import Digest
-from core.durable import OS_FILES, AppendFile, FileLayer, make_directories, remove_file
+from core.durable import OS_FILES, AppendFile, FileLayer, NoSpace, WriteFailed, make_directories, remove_file
 from core.framing import read_records, record_parts
 from staging.frame_format import FrameHeader
 from staging.journal_format import (
@@ -87,11 +87,21 @@ class Journal:
             self._remember(header)
             return ticket
 
-    def append_control(self, build: Callable[[Position], bytes]) -> int:
-        """Append the control record that `build` makes of the position at which it will stand; return the ticket."""
+    def append_control(self, build: Callable[[Position], bytes], ends_segment: bool = False) -> int:
+        """Append the control record that `build` makes of the position at which it will stand; return the ticket.
+
+        With `ends_segment` every later record stands in another segment, so that this one can be trimmed with all before it.
+        Where none can be begun it goes on, and `begin_segment` does that later.
+        """
         with self._lock:
             self._make_room()  # may wait and let frames pass: only what is built behind it stands at its place
-            return self._append(CONTROL, build(self.position))
+            while ends_segment and self._syncing:
+                self._lock.wait()
+            ticket = self._append(CONTROL, build(self.position))
+            if ends_segment and self.position != self._segment_start:
+                with contextlib.suppress(NoSpace, WriteFailed):  # the record stands all the same; its `sync` tells if it does not
+                    self._roll()
+            return ticket
 
     def sync(self, ticket: int) -> None:
         """Return when everything up to `ticket` is durable; one caller syncs for all that wait."""
@@ -124,6 +134,8 @@ class Journal:
 
     def position_at(self, sequence: int) -> Position:
         """Return the end of the frame that holds a durable change; raise `JournalDamaged` when it is kept no longer."""
+        if sequence == self._start.sequence:
+            return self._start  # its frame was trimmed: the segment behind it begins with this
         for record in self.read(self.seek(sequence - 1)):
             if record.header is not None and record.header.last_sequence >= sequence:
                 return Position(record.header.epoch, record.header.last_sequence, record.header.hash)
@@ -191,15 +203,15 @@ class Journal:
             if self.position != self._segment_start:
                 self._roll()
 
-    def trim(self, below: int) -> int:
+    def trim(self, below: int, last_too: bool = False) -> int:
         """Remove segments whose changes all have numbers up to `below`; return how many went.
 
         The oldest goes first and is gone for good before the next one: what a crash leaves has no gap. The segment that holds the
-        last change stays, whatever is asked: its frame may be sent again.
+        last change goes only with `last_too`: the seal that takes its place must be named behind it.
         """
         removed = 0
         for segment, following in pairwise(list_segments(self._directory, self._share_id)):
-            if following.start.sequence > below or following.start.sequence >= self.durable.sequence:
+            if following.start.sequence > below or (following.start.sequence >= self.durable.sequence and not last_too):
                 break
             self._start = following.start
             remove_file(segment.path, self._files)

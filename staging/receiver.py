@@ -19,6 +19,7 @@ from staging.protocol import (
     Open,
     Opened,
     PeerRefused,
+    Position,
     SequenceForked,
     TargetSession,
     Verdict,
@@ -154,6 +155,8 @@ class ShareReceiver:
             self._journal.append_frame(frame, header)
 
     def _check_repeat(self, header: FrameHeader) -> None:
+        if Position(header.epoch, header.last_sequence, header.hash) == self._journal.position:
+            return  # the last one, whose segment a purge may have taken
         known = self._journal.hash_of(header.first_sequence)
         if known is None:
             raise SequenceForked(

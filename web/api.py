@@ -15,8 +15,8 @@
     POST   users {name, role, password, grants} · users/NAME/password {password} | disable | enable | tokens {scope}
     POST   collect · scrub {all} (lines)
     POST   exports {sources, to, kind} (lines) · exports/stream {sources} (tar)
-    GET    backups    POST   backups (lines) · recovery-key
-    POST   schedules {…} · schedules/NAME/run | enable | disable    DELETE schedules/NAME
+    GET    backups    POST   backups (lines) · recovery-key    DELETE backups/N
+    POST   schedules {…} · schedules/NAME/run | start | enable | disable    DELETE schedules/NAME
 
 `at=` is a moment as behind `@`, empty for now; `path=` percent-encoded bytes, or `path_base64=`; ls, diff and audit take
 `limit=` and `after=` (the `next` of the answer before). Lines are one JSON document each: `{"progress"}`…, then

@@ -19,6 +19,7 @@ class BackupApi:
         routes = Blueprint("api_backups", __name__, url_prefix="/api/v1")
         routes.add_url_rule("/backups", view_func=self.list_backups)
         routes.add_url_rule("/backups", view_func=self.run_backup, methods=["POST"])
+        routes.add_url_rule("/backups/<int:number>", view_func=self.drop_backup, methods=["DELETE"])
         routes.add_url_rule("/recovery-key", view_func=self.new_recovery_key, methods=["POST"])
         return routes
 
@@ -29,6 +30,10 @@ class BackupApi:
     def run_backup(self) -> Response:
         """Take a backup; answers lines."""
         return progress_lines(self._backups.run(current_actor()), Progress)
+
+    def drop_backup(self, number: int) -> Response:
+        """Let a backup go that cannot be restored; answers what it was."""
+        return document(self._backups.drop(current_actor(), number))
 
     def new_recovery_key(self) -> Response:
         """Make a new recovery key; this answer is the only one that has it."""

@@ -52,6 +52,7 @@ class ExportApi:
         one = "/schedules/<plain:schedule>"
         routes.add_url_rule(one, view_func=self.delete_schedule, methods=["DELETE"])
         routes.add_url_rule(one + "/run", view_func=self.run_schedule, methods=["POST"])
+        routes.add_url_rule(one + "/start", view_func=self.start_schedule, methods=["POST"])
         routes.add_url_rule(one + "/enable", view_func=self.enable_schedule, methods=["POST"])
         routes.add_url_rule(one + "/disable", view_func=self.disable_schedule, methods=["POST"])
         routes.add_url_rule(one + "/next", view_func=self.next_runs)
@@ -89,8 +90,12 @@ class ExportApi:
         return Response(status=204)
 
     def run_schedule(self, schedule: str) -> Response:
-        """Run a schedule now."""
+        """Run a schedule now and answer when it has ended."""
         return document(self._administration.run_schedule(current_actor(), schedule))
+
+    def start_schedule(self, schedule: str) -> Response:
+        """Run a schedule now and answer at once."""
+        return document(self._administration.start_schedule(current_actor(), schedule), 202)
 
     def enable_schedule(self, schedule: str) -> Response:
         """Let a schedule run by itself."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from flask import Blueprint, Response
 
-from web.operations import Health
+from web.machine_operations import Health
 
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
@@ -34,9 +34,10 @@ class HealthViews:
         return Response("ok\n", mimetype="text/plain")
 
     def readyz(self) -> Response:
-        """Answer whether data is taken, or 503 with a reason a line."""
+        """Answer whether data is taken, or 503 with a reason a line; what else fails stands below, and is no 503."""
         reasons = self._health.ready()
-        text = "".join(" ".join(reason.split()) + "\n" for reason in reasons) or "ready\n"
+        told = [*(reasons or ["ready"]), *self._health.concerns()]
+        text = "".join(" ".join(line.split()) + "\n" for line in told)
         return Response(text, 503 if reasons else 200, mimetype="text/plain")
 
     def metrics(self) -> Response:

@@ -12,7 +12,7 @@ from web.authentication import address_of, bearer_token
 from web.bodies import announced_length, read_body
 from web.errors import RequestUnreadable, SignInRequired
 from web.guard import INTAKE_BLUEPRINT
-from web.operations import Intake
+from web.machine_operations import Intake
 from web.settings import WebSettings
 
 SESSION_HEADER = "X-Stagekeeper-Session"

@@ -29,5 +29,8 @@ class Health(Protocol):
     def ready(self) -> list[str]:
         """Return the reasons why data is not taken at the moment; empty when all is well."""
 
+    def concerns(self) -> list[str]:
+        """Return what fails meanwhile without keeping data from being taken, each with what to do; empty when nothing does."""
+
     def metrics(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
         """Yield (name, help, labels, value); counters' names end in `_total`. No file names: anyone may read it."""

@@ -13,20 +13,17 @@ from msgspec import Struct
 from core.relpath import RelPath
 from web.backup_answers import Backup, NewRecoveryKey
 from web.differences import DifferencePage
-from web.figures import BranchSpace as BranchSpace
-from web.figures import Stats as Stats
+from web.figures import Stats
 from web.found import FoundPage
-from web.machine_operations import Health as Health
-from web.machine_operations import Intake as Intake
-from web.upkeep_values import CollectReport as CollectReport
-from web.upkeep_values import FileHit as FileHit
-from web.upkeep_values import JournalChange as JournalChange
-from web.upkeep_values import JournalList as JournalList
-from web.upkeep_values import JournalSegment as JournalSegment
-from web.upkeep_values import JournalWindow as JournalWindow
-from web.upkeep_values import PruneDecision as PruneDecision
-from web.upkeep_values import ScrubReport as ScrubReport
-from web.upkeep_values import SealReport as SealReport
+from web.machine_operations import Health, Intake
+from web.upkeep_values import (
+    CollectReport,
+    JournalChange,
+    JournalList,
+    PruneDecision,
+    ScrubReport,
+    SealReport,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +87,8 @@ class Snapshot(Struct, frozen=True):
     deleted_at: str | None = None
     drops_at: str | None = None  # until then the deletion can be undone
     reason: str = ""  # of the deletion
+    files: int | None = None  # as of the snapshot, without folders; None while folding, and where an older release kept none
+    logical_bytes: int | None = None  # their lengths added up, also None then
 
 
 class Entry(Struct, frozen=True, omit_defaults=True):
@@ -277,6 +276,9 @@ class Backups(Protocol):
 
     def list(self, actor: Actor) -> list[Backup]: ...
 
+    def drop(self, actor: Actor, number: int) -> Backup:
+        """Let a backup go that cannot be restored; any other is refused."""
+
     def new_recovery_key(self, actor: Actor) -> NewRecoveryKey: ...
 
 
@@ -328,6 +330,9 @@ class Administration(Protocol):
     def list_schedules(self, actor: Actor) -> list[dict[str, Any]]: ...
 
     def run_schedule(self, actor: Actor, name: str) -> dict[str, Any]: ...
+
+    def start_schedule(self, actor: Actor, name: str) -> dict[str, Any]:
+        """Run a schedule without waiting for its end."""
 
     def enable_schedule(self, actor: Actor, name: str, enabled: bool) -> dict[str, Any]: ...
 

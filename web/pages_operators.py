@@ -69,7 +69,8 @@ class OperatorPages:
     def health(self) -> Response:
         """Show whether data is taken, and how full the store is."""
         stats = self._operations.shares.stats(current_actor())
-        return render_page("health.html", reasons=self._operations.health.ready(), stats=stats)
+        health = self._operations.health
+        return render_page("health.html", reasons=health.ready(), concerns=health.concerns(), stats=stats)
 
     def audit(self) -> Response:
         """Show the audit log, newest first; with `verify` also whether its chain is whole."""

@@ -15,7 +15,7 @@ _GROUPS_A_LINE = 7
 
 @click.group()
 def backup() -> None:
-    """Backups of the appliance's own files, encrypted in the store: run, list."""
+    """Backups of the appliance's own files, encrypted in the store: run, list, drop."""
 
 
 @backup.command()
@@ -38,6 +38,16 @@ def list_backups(call: Call) -> None:
 
     with call.console() as console:
         call.show(console.ask_all("backups", "backups"), show)
+
+
+@backup.command()
+@click.argument("number", type=click.IntRange(min=1))
+@with_call
+def drop(call: Call, number: int) -> None:
+    """Let a backup go that cannot be restored any more; one that can is refused."""
+    with call.console() as console:
+        dropped = console.ask("DELETE", f"backups/{number}")
+    call.show(dropped, lambda row: say(f"Backup {row['number']} of {local_time(row['taken_at'])} is kept no more"))
 
 
 @click.group("recovery-key")

@@ -72,11 +72,12 @@ def next_runs(call: Call, name: str, count: int) -> None:
 
 @schedule.command()
 @click.argument("name")
+@click.option("--no-wait", is_flag=True, help="Return at once; `schedule list` tells how it ends. Only while the service runs.")
 @with_call
-def run(call: Call, name: str) -> int | None:
+def run(call: Call, name: str, no_wait: bool) -> int | None:
     """Run a schedule now, and wait for it to end."""
     with call.console() as console:
-        row = console.ask("POST", f"schedules/{name}/run")
+        row = console.ask("POST", f"schedules/{name}/{'start' if no_wait else 'run'}")
     call.show(row, lambda shown: _print([shown]))
     return DIFFERENT if row["last_outcome"] == "differences" else None
 

@@ -67,10 +67,14 @@ def list_snapshots(call: Call, name: str) -> None:
 
     def show(found: Any) -> None:
         rows = (
-            (row["id"], row["sequence"], local_time(row["taken_at"]), row["label"], row["trigger"], row["state"])
+            (
+                *(row["id"], row["sequence"], local_time(row["taken_at"]), row["label"], row["trigger"], row["state"]),
+                *("" if row["files"] is None else row["files"], _size_or_nothing(row["logical_bytes"])),
+            )
             for row in found["snapshots"]
         )
-        print_table(("id", "sequence", "taken", "label", "trigger", "state"), rows, numbers=("id", "sequence"))
+        columns = ("id", "sequence", "taken", "label", "trigger", "state", "files", "size")
+        print_table(columns, rows, numbers=("id", "sequence", "files", "size"))
 
     with call.console() as console:
         call.show(console.ask_all(f"shares/{split_moment(name)[0]}/snapshots", "snapshots"), show)

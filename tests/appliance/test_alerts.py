@@ -1,10 +1,12 @@
-"""A burst is told in a share's state and among the figures until somebody releases the hold."""
+"""A burst is told in a share's state and among the figures until somebody releases the hold, and enters the audit log."""
 
+import errno
 import itertools
 from pathlib import Path
 
 import pytest
 
+from appliance.alerts import burst_entries
 from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
 from appliance.ballast import Ballast
@@ -17,6 +19,9 @@ from appliance.schedules import Schedules
 from appliance.share_desk import ShareDesk
 from appliance.share_worker import ShareWorker
 from appliance.vault import Vault
+from appliance.workers import Workers
+from snapshots.burst import Burst
+from snapshots.control_format import SnapshotTaken
 from staging.changes import Attributes, Change, Create, Kind, Mirror, Unlink
 from staging.frame_format import seal_frame
 from staging.protocol import Open
@@ -27,6 +32,7 @@ from web.operations import Actor
 ADMIN = Actor("admin", "admin")
 PLAIN = Attributes(0o644, 0, 0, 7)
 NAMES = [b"%d" % number for number in range(200)]
+FILES = [Mirror(True), *(Create(number, Kind.FILE, PLAIN) for number in range(200)), Mirror(False)]
 
 
 @pytest.fixture
@@ -51,7 +57,7 @@ def test_an_alert_lasts_until_the_hold_is_released(vault: Vault, database: Appli
     worker = ShareWorker("keep", vault.names, keep_step(vault))
     ballast = Ballast([], 0, 0)
     shares = ShareDesk(vault, worker, rights, audit, ballast)
-    health = HealthDesk(vault, worker, worker, lambda: 0.0, ballast, lambda: iter(()))
+    health = HealthDesk(vault, Workers(worker, worker, worker, worker), lambda: 0.0, ballast, lambda: iter(()))
     keeping = KeepingDesk(vault, worker, rights, audit, Schedules(database, vault.clock))
 
     def told() -> tuple[str, str, float]:
@@ -59,7 +65,7 @@ def test_an_alert_lasts_until_the_hold_is_released(vault: Vault, database: Appli
         (alerts,) = (value for name, _, _, value in health.metrics() if name == "stagekeeper_alerts")
         return status.state, status.reason, alerts
 
-    send(vault, [Mirror(True), *(Create(number, Kind.FILE, PLAIN) for number in range(200)), Mirror(False)])
+    send(vault, FILES)
     assert told() == ("good", "", 0)
     send(vault, [Unlink(number) for number in range(150)])
     (taken,) = shares.list_snapshots(ADMIN, SHARE)
@@ -69,4 +75,39 @@ def test_an_alert_lasts_until_the_hold_is_released(vault: Vault, database: Appli
     keeping.release(ADMIN, SHARE, taken.id, "burst")
     assert told() == ("good", "", 0)
     audit.close()
+    vault.close()
+
+
+def test_a_burst_enters_the_audit_log_once_with_its_counts(vault: Vault, tmp_path: Path) -> None:
+    audit = AuditLog(tmp_path / "audit", bytes(16), vault.clock)
+    vault.note_burst = burst_entries(audit)
+    send(vault, FILES)
+    send(vault, [Unlink(number) for number in range(150)])
+    catalogue = vault.share(SHARE).fold.path
+    vault.close()
+    for path in catalogue.parent.glob(f"{catalogue.name}*"):
+        path.unlink()
+    vault.share(SHARE).fold.fold_all()  # made again from the journal: the burst is met once more
+    (entry,), _ = audit.page(None, 10)
+    (taken,) = vault.share(SHARE).reader.ledger.snapshots()
+    assert (entry["account"], entry["action"], entry["what"]) == ("stagekeeper", "snapshot.burst", f"{SHARE}@{taken.id}")
+    counts = {"files": 200, "deleted": 150, "rewritten": 0, "renamed": 0}
+    assert entry["details"] == {"sequence": taken.sequence, "label": taken.label, **counts}
+    audit.close()
+    vault.close()
+
+
+def test_no_burst_is_held_without_its_entry(vault: Vault) -> None:
+    def full(share: str, burst: Burst, taken: SnapshotTaken) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    vault.note_burst = full
+    send(vault, FILES)
+    with pytest.raises(OSError, match="no space"):
+        send(vault, [Unlink(number) for number in range(150)])
+    assert vault.share(SHARE).reader.ledger.snapshots() == []
+    noted: list[int] = []
+    vault.note_burst = lambda share, burst, taken: noted.append(taken.id)
+    vault.share(SHARE).fold.fold_all()
+    assert [row.id for row in vault.share(SHARE).reader.ledger.snapshots()] == noted
     vault.close()

@@ -84,6 +84,8 @@ def test_who_may_do_what_and_all_of_it_is_audited(appliance: Appliance) -> None:
         desk.list(USER)
     with pytest.raises(AccessDenied):
         desk.new_recovery_key(ADMIN)
+    with pytest.raises(AccessDenied):
+        desk.drop(OPERATOR, 1)
     *steps, taken = desk.run(OPERATOR)
     assert steps and steps[-1].done_bytes == steps[-1].total_bytes
     assert desk.list(AUDITOR) == [taken]
@@ -91,6 +93,7 @@ def test_who_may_do_what_and_all_of_it_is_audited(appliance: Appliance) -> None:
     assert audited(appliance)[1:] == [
         ("auditor", "backup.begin", "refused"),
         ("admin", "recovery_key.new", "refused"),
+        ("operator", "backup.drop", "refused"),
         ("operator", "backup.begin", "done"),
         ("operator", "backup.end", "done"),
         ("owner", "recovery_key.new", "done"),

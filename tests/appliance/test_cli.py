@@ -41,6 +41,9 @@ def test_shares_and_snapshots(terminal: Terminal) -> None:
     taken = terminal.json("snapshot", "create", SHARE, "--label", "noon")
     assert taken["label"] == "noon"
     assert terminal.json("snapshot", "list", SHARE) == {"snapshots": [taken], "next": None}
+    assert (taken["files"], taken["logical_bytes"]) == (len(FILES), sum(map(len, FILES.values())))
+    _, out, _ = terminal.run("snapshot", "list", SHARE)
+    assert out.decode().splitlines()[-1].split()[-3:] == ["3", "5.0", "KB"]
     assert terminal.fail("share", "status", "leeds/none")[0] == 3
     assert terminal.fail("share", "status", "leeds")[0] == 2
 

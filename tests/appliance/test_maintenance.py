@@ -1,17 +1,20 @@
 """`stagekeeper collect` and `scrub` on a real appliance, served and not, and what monitoring sees of them."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import msgspec
 import pytest
 
+from appliance.backup_store import find_backups
 from appliance.jobs import JobInterrupted, StoreDamaged, scrub_store
 from appliance.maintenance_desk import MaintenanceDesk
 from appliance.parts import make_parts
 from appliance.rights import Action, allows
-from appliance.root import Root
+from appliance.root import Root, open_root
 from appliance.schedules import ScheduleUnreadable, parse_request
 from appliance.wiring import open_appliance
+from core.digest import Digest
+from snapshots.chunk_store import ChunkStore
 from tests.appliance.conftest import NOTHING_SET
 from tests.appliance.program import SHARE, Program, fill
 from web.operations import Actor
@@ -56,6 +59,28 @@ def test_backups_of_the_appliance_are_roots(program: Program) -> None:
         assert len(named) == 2 and set(named) <= set(roots.extra)
     report = program.json("collect")
     assert report["named"] == report["chunks"], "seals and backups too"
+
+
+def test_a_backup_that_cannot_be_read_is_named_and_dropped_by_command(program: Program) -> None:
+    taken = [program.json("backup", "run")["number"] for _ in range(2)]
+    root = open_root(program.root)
+    with closing(ChunkStore(root.packs, root.db / "index.db", root.store_id)) as store:
+        head = find_backups(store)[-1].head
+        location = store.locations([Digest(head)])[Digest(head)]
+        pack = store.parts.packs.path(location.pack)
+    data = bytearray(pack.read_bytes())
+    data[location.end - 1] ^= 1
+    pack.write_bytes(data)
+    refused = program.run("collect", "--json")
+    error = msgspec.json.decode(refused.stderr)["error"]
+    assert (refused.returncode, error["type"]) == (6, "backup_unreadable")
+    assert error["message"].startswith(f"backup {taken[1]} is kept and cannot be read") and "backup drop 2" in error["remedy"]
+    for number, code in ((1, 4), (3, 3), (2, 0)):  # whole, unknown, unreadable
+        assert program.run("backup", "drop", str(number)).returncode == code
+    assert [row["number"] for row in program.json("backup", "list")["backups"]] == [1]
+    assert program.json("collect")["removed_chunks"] == 0
+    entries = [(row["action"], row["what"], row["outcome"]) for row in program.json("audit", "list")["audit"]]
+    assert [entry for entry in entries if entry[0] == "backup.drop"] == [("backup.drop", "2", "done")]
 
 
 def test_a_damaged_journal_ends_collect_with_6_and_its_name(program: Program) -> None:
@@ -123,4 +148,9 @@ def test_the_nights_collect_and_scrub_are_schedules_of_the_appliances_own(root: 
     ]
     assert program.json("schedule", "run", "@collect")["result"]["removed_chunks"] == 0
     assert program.json("schedule", "run", "@scrub")["result"]["damaged_chunks"] == 0
+    refused = program.run("schedule", "run", "@scrub", "--no-wait", "--json")
+    assert (refused.returncode, msgspec.json.decode(refused.stderr)["error"]["type"]) == (4, "nothing_serves")
+    with program.serving():
+        started = program.json("schedule", "run", "@scrub", "--no-wait")
+        assert started["name"] == "@scrub" and started["last_outcome"] in ("running", "done") and "result" not in started
     assert program.run("schedule", "delete", "@scrub").returncode == 4

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from appliance.appliance_db import ApplianceDatabase
-from appliance.scheduler import ScheduleBusy, Scheduler
+from appliance.scheduler import NothingServes, ScheduleBusy, Scheduler
 from appliance.schedules import Schedules
 from appliance.schedules_db import ScheduleRow
 from core.clock import NANOSECONDS, SystemClock
@@ -109,6 +109,23 @@ def test_two_runs_of_one_schedule_exclude_each_other(scheduler: Scheduler, sched
     go_on.set()
     thread.join()
     assert schedules.get("often").last_outcome == "done"
+
+
+def test_a_run_that_nobody_waits_for_goes_on_and_its_row_tells_the_end(
+    scheduler: Scheduler, schedules: Schedules, runs: Runs
+) -> None:
+    with pytest.raises(NothingServes):
+        scheduler.start_now("often")
+    scheduler.start()
+    go_on = threading.Event()
+    runs.work = lambda stopping: go_on.wait(_PATIENCE_SECONDS)
+    scheduler.start_now("often")
+    assert schedules.get("often").last_outcome == "running"
+    with pytest.raises(ScheduleBusy):
+        scheduler.start_now("often")
+    go_on.set()
+    scheduler.stop()  # returns when the run has ended
+    assert (schedules.get("often").last_outcome, runs.names) == ("done", ["often"])
 
 
 def test_stopping_interrupts_a_run_and_says_so(

@@ -108,6 +108,27 @@ def test_a_share_that_cannot_be_folded_is_told_and_the_others_go_on(
     vault.close()
 
 
+def test_making_a_catalogue_again_takes_nothing_of_a_share_with_a_like_name(tmp_path: Path) -> None:
+    vault = open_vault(tmp_path)
+    like = "leeds/data.db.rebuilt-x"
+    for name in ("leeds/data", like):
+        send(vault, name, 1)
+        vault.share(name).fold.fold_all()
+        vault.share(name).fold.take_snapshot("", "command", 7)
+        vault.share(name).sealer.seal()
+    vault.close()
+    folder = tmp_path / "db" / "shares" / "leeds"
+    for path in folder.glob("data.db"):
+        path.unlink()
+    (folder / "data.db.rebuilt").write_bytes(b"what an interrupted rebuild left")
+    kept = (folder / "data.db.rebuilt-x.db").stat().st_ino
+    again = open_vault(tmp_path)
+    assert again.share("leeds/data").fold.totals[0] == 1
+    assert (folder / "data.db.rebuilt-x.db").stat().st_ino == kept
+    assert not (folder / "data.db.rebuilt").exists()
+    again.close()
+
+
 def test_a_lost_catalogue_is_made_again_from_journal_and_packs(tmp_path: Path) -> None:
     vault = open_vault(tmp_path)
     send(vault, "leeds/data", 2, 5)

@@ -44,7 +44,7 @@ class Rig:
         values = {"settle_seconds": 0.05, "settle_limit_seconds": 0.2, "retry_limit_seconds": 0.1, **settings}
         return Agent(self.state, Settings(**values), SystemClock(), machine_time, files, lambda: Random(7))  # type: ignore[arg-type]
 
-    def once(self, timeout: float = 20.0, files: FileLayer = OS_FILES, **settings: float) -> list[ShareStatus]:
+    def once(self, timeout: float = 60.0, files: FileLayer = OS_FILES, **settings: float) -> list[ShareStatus]:
         return self.agent(files, **settings).run_once(timeout)
 
     def process(self, *arguments: str) -> subprocess.Popen[bytes]:

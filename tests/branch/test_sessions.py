@@ -157,6 +157,21 @@ def lose_everything(rig: Rig) -> None:
     rig.target.store.chunks.clear()
 
 
+def end_at_the_first_frame(rig: Rig) -> None:
+    """Run until contents are put and a frame comes, which is not taken; what follows waits for no time to pass."""
+
+    def revoke(method: str, name: str) -> str:
+        rig.target.is_revoked = rig.target.is_revoked or name == "frames"
+        return "busy" if name == "frames" else ""
+
+    rig.target.fault = revoke
+    with pytest.raises(ApplianceRefused) as caught:
+        rig.once()
+    assert caught.value.type == "branch_revoked"
+    rig.target.fault = lambda method, name: ""
+    rig.target.is_revoked = False
+
+
 def test_contents_lost_before_their_frame_came_are_sent_again(laid: Rig) -> None:
     data = os.urandom(300_000)
     (laid.tree / "big").write_bytes(data)
@@ -176,11 +191,9 @@ def test_contents_lost_before_their_frame_came_are_sent_again(laid: Rig) -> None
 
 def test_contents_gone_on_both_sides_begin_a_new_epoch(laid: Rig) -> None:
     (laid.tree / "big").write_bytes(os.urandom(300_000))
-    laid.target.fault = lambda method, name: "busy" if name == "frames" else ""
-    assert laid.command("run", "--once", "--timeout", "0.3") == 7
+    end_at_the_first_frame(laid)
     lose_everything(laid)
     (laid.tree / "big").write_bytes(os.urandom(200_000))
-    laid.target.fault = lambda method, name: ""
     (status,) = laid.once()
     laid.check()
     assert status.state == "good" and {frame.header.epoch for frame in laid.target.frames()} == {1, 2}

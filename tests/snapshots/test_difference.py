@@ -17,8 +17,8 @@ from staging.changes import Attributes, Barrier, Change, Content, Create, Kind, 
 from staging.chunk_format import PackedChunk, unpack_chunk
 from staging.recipe_format import Piece, build_recipe
 from tests.share_rig import ShareRig, listing
+from tests.snapshots.fold_machine import FoldMachine
 from tests.snapshots.naive_difference import naive_differences, unexplained
-from tests.snapshots.test_fold_against_model import FoldMachine
 
 PLAIN = Attributes(0o644, 0, 0, 7)
 OTHER = Attributes(0o600, 0, 0, 8)

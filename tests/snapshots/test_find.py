@@ -16,7 +16,7 @@ from snapshots.name_index import NameIndex
 from snapshots.search_form import search_form, wanted_form
 from staging.changes import Attributes, Change, Create, Kind, Link, Rename, Unlink, Write
 from tests.share_rig import ShareRig, kept_versions
-from tests.snapshots.test_fold_against_model import PATHS, FoldMachine
+from tests.snapshots.fold_machine import PATHS, FoldMachine
 
 PLAIN = Attributes(0o644, 0, 0, 0)
 

@@ -18,28 +18,20 @@ from snapshots.control_format import SnapshotDropped
 from snapshots.moments import NoSuchMoment
 from snapshots.share_fold import ANCHORED
 from staging.changes import (
-    Attributes,
-    Barrier,
     Change,
-    Content,
     Create,
     Group,
     Kind,
-    Link,
     Mirror,
     Rename,
     SetAttributes,
-    Truncate,
     Unlink,
     Write,
 )
 from tests.appliance.settable_clock import SettableClock
 from tests.naive_tree import NaiveTree
 from tests.share_rig import ShareRig, listing
-from tests.snapshots.test_fold_against_model import PATHS, FoldMachine
-
-PLAIN = Attributes(0o644, 0, 0, 7)
-FOLDER = Attributes(0o755, 0, 0, 7)
+from tests.snapshots.fold_machine import FOLDER, PATHS, PLAIN, FoldMachine, history
 
 
 class InstantMachine(FoldMachine):
@@ -91,35 +83,6 @@ InstantMachine.TestCase.settings = settings(
     max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 TestInstantsAgainstModel = InstantMachine.TestCase
-
-
-def history(chance: random.Random, contents: list[object], count: int) -> list[Change]:
-    """Return changes of all kinds, mirrors among them; many do not fit."""
-
-    def one() -> Change:
-        path, other = (chance.randrange(3 if chance.random() < 0.6 else len(PATHS)) for _ in range(2))  # mostly what is there
-        content = chance.choice(contents)
-        simple: list[Change] = [
-            Create(path, Kind.FILE, PLAIN, content),  # type: ignore[arg-type]
-            Create(path, Kind.FOLDER, FOLDER),
-            Write(path, chance.randrange(100_000), chance.randbytes(50)),
-            Truncate(path, chance.randrange(100_000)),
-            Content(path, content),  # type: ignore[arg-type]
-            Rename(path, other),
-            Rename(path, other, exchange=True),
-            Link(path, other),
-            Unlink(path),
-            SetAttributes(path, Attributes(chance.choice([0o600, 0o640]), 0, 0, chance.randrange(9))),
-        ]
-        kind = chance.randrange(14)
-        if kind < 10:
-            return simple[kind]
-        return [
-            Mirror(True), Mirror(False), Barrier("mark"),
-            Group((Write(path, 5, b"in a group"), Rename(path, other), Truncate(other, 3))),
-        ][kind - 10]  # fmt: skip
-
-    return [one() for _ in range(count)]
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -13,7 +13,7 @@ from snapshots.share_fold import ANCHORED
 from staging.changes import Change, Create, Group, Kind, Link, Mirror, Rename, SetAttributes, Truncate, Unlink, Write
 from staging.journal_scan import LoggedRecord
 from tests.share_rig import ShareRig, listing
-from tests.snapshots.test_fold_against_model import PATHS
+from tests.snapshots.fold_machine import PATHS
 from tests.snapshots.test_instants import FOLDER, PLAIN, history
 
 

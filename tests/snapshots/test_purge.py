@@ -17,10 +17,11 @@ from snapshots.purging import ShareBusy, finish_purge, order_purge
 from snapshots.schema_db import LIVE, ROOT_NODE
 from snapshots.tree import NoSuchPath
 from staging.changes import Attributes, Change, Content, Create, Kind, Link, Mirror, Rename, SetAttributes, Unlink, Write
+from staging.chunk_format import PackedChunk
 from tests.faulty_files import FaultyFiles, Killed
 from tests.naive_tree import NaiveTree, Thing
 from tests.share_rig import ShareRig, listing
-from tests.snapshots.test_fold_against_model import PATHS, FoldMachine, paths
+from tests.snapshots.fold_machine import PATHS, FoldMachine, paths, sizes
 
 PLAIN = Attributes(0o644, 0, 0, 7)
 
@@ -129,6 +130,8 @@ def test_a_purge_leaves_what_the_naive_model_leaves(history: list[tuple[Change, 
             assert listing(rig.live()) == model.listing()
             for sequence, tree in taken.items():
                 assert listing(rig.reader.view(sequence)) == tree.listing()
+                counted = {(row.files, row.logical_bytes) for row in rig.reader.ledger.snapshots() if row.sequence == sequence}
+                assert counted == {sizes(tree)}
             check_that_all_is_seen(rig)
             files = {id(thing): thing for thing in things(model.root) if thing.kind is not Kind.FOLDER}
             assert rig.fold.totals == (len(files), 0)
@@ -216,14 +219,9 @@ def test_no_seal_no_segment_and_no_rebuild_brings_it_back(rig: ShareRig) -> None
     rig.send([b"d/secret"], [Write(0, 0, b"a secret in a write")])
     order_purge(rig.fold, RelPath(b"d/secret"), 5)
     assert rig.reader.ledger.seals() == []
-    assert not finish_purge(rig.journal, rig.fold, rig.reader, rig.sealer), "the last frame may be sent again"
+    assert finish_purge(rig.journal, rig.fold, rig.reader, rig.sealer)
     (seal,) = rig.reader.ledger.seals()
     assert seal.full
-    rig.send([b"plain"], [Write(0, 0, b"x")])
-    rig.snapshot()
-    rig.live()
-    rig.sealer.seal()
-    assert finish_purge(rig.journal, rig.fold, rig.reader, rig.sealer)
     assert not [path for path in rig.folder.glob("journal/*.skj") if b"secret" in path.read_bytes()]
     shown = listing(rig.live())
     rig.lose_catalogue()
@@ -233,6 +231,66 @@ def test_no_seal_no_segment_and_no_rebuild_brings_it_back(rig: ShareRig) -> None
             rig.reader.view(row.sequence).node_at(RelPath(b"d/secret"))
     rows = rig.reader.query("SELECT name FROM entry")
     assert (b"secret",) not in rows
+
+
+def test_changes_behind_a_purge_do_not_keep_what_was_before_it(rig: ShareRig) -> None:
+    lay(rig)
+    rig.send([b"d/secret"], [Write(0, 0, b"a secret in a write")])
+    order_purge(rig.fold, RelPath(b"d/secret"), 5)
+    rig.send([b"plain"], [Write(0, 0, b"x")])  # before the keeper comes
+    assert finish_purge(rig.journal, rig.fold, rig.reader, rig.sealer)
+    assert not [path for path in rig.folder.glob("journal/*.skj") if b"a secret" in path.read_bytes()]
+    shown = listing(rig.live())
+    rig.lose_catalogue()
+    assert listing(rig.live()) == shown
+
+
+def test_the_last_frame_before_a_purge_may_still_come_again(rig: ShareRig) -> None:
+    lay(rig)
+    sealed = rig.seal([b"d/secret"], [Write(0, 0, b"a secret in a write")])
+    rig.receiver.frames("session", sealed)
+    order_purge(rig.fold, RelPath(b"d/secret"), 5)
+    assert finish_purge(rig.journal, rig.fold, rig.reader, rig.sealer)
+    rig.reopen()
+    before = rig.journal.position
+    assert rig.receiver.frames("session", sealed).durable_sequence == before.sequence == rig.journal.position.sequence
+    rig.send([b"plain"], [Write(0, 0, b"x")])
+    assert rig.journal.position_at(before.sequence) == before
+
+
+def test_a_catalogue_lost_before_the_keeper_came_is_made_again_without_it(rig: ShareRig) -> None:
+    lay(rig)
+    rig.live()
+    sealed = rig.sealer.seal()
+    assert sealed is not None and sealed.sequence == rig.journal.position.sequence, "the very change behind which it is purged"
+    order_purge(rig.fold, RelPath(b"d/secret"), 5)
+    rig.lose_catalogue()
+    rig.fold.fold()  # as the fold does when it starts
+    assert b"d/secret" not in listing(rig.live())
+    rig.snapshot()
+    assert finish_purge(rig.journal, rig.fold, rig.reader, rig.sealer)
+    rig.lose_catalogue()
+    assert b"d/secret" not in listing(rig.live())
+
+
+def test_a_seal_that_a_purge_overtook_is_not_named(rig: ShareRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay(rig)
+    rig.send([b"plain"], [Write(0, 0, b"x")])
+    rig.snapshot()
+    rig.live()
+    put_own = rig.store.put_own
+
+    def purged_meanwhile(domain: str, chunks: list[PackedChunk]) -> None:
+        monkeypatch.undo()
+        put_own(domain, chunks)
+        order_purge(rig.fold, RelPath(b"d/secret"), 5)
+
+    monkeypatch.setattr(rig.store, "put_own", purged_meanwhile)
+    assert rig.sealer.seal() is None
+    assert rig.reader.ledger.seals() == []
+    assert finish_purge(rig.journal, rig.fold, rig.reader, rig.sealer)
+    rig.lose_catalogue()
+    assert b"d/secret" not in listing(rig.live())
 
 
 def test_instants_before_a_purge_are_gone(rig: ShareRig) -> None:

@@ -149,6 +149,27 @@ def test_without_root_what_could_not_be_applied_is_listed(rig: ShareRig, tmp_pat
     assert (target / "owned").exists() and os.getxattr(target / "owned", "user.k") == b"v"
 
 
+def test_an_owner_that_the_system_passes_over_is_listed_and_gets_no_set_id_bits(rig: ShareRig, tmp_path: Path) -> None:
+    assert os.geteuid() == 0, "this test gives files away: run it as root"
+    nobody = 2**32 - 1
+    names = [b"file", b"folder", b"pipe", b"link", b"group"]
+    rig.send(names, [
+        Create(0, Kind.FILE, Attributes(0o6755, nobody, 4242, 5)),
+        Create(1, Kind.FOLDER, Attributes(0o2755, 4242, nobody, 5)),
+        Create(2, Kind.FIFO, Attributes(0o4644, nobody, nobody, 5)),
+        Create(3, Kind.SYMLINK, Attributes(0o777, nobody, nobody, 5), target=b"file"),
+        Create(4, Kind.FILE, Attributes(0o2755, 4242, 4242, 5)),
+    ])  # fmt: skip
+    missed = restore_tree(rig.live(), ROOT, tmp_path / "out").not_applied
+    told = {(miss.path, miss.what) for miss in missed}
+    assert told == {(name, "owner") for name in names[:4]} | {(name, "mode") for name in names[:3]}
+    found = {name: (tmp_path / "out" / os.fsdecode(name)).lstat() for name in names}
+    assert {name: (stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid) for name, seen in found.items()} == {
+        b"file": (0o755, 0, 4242), b"folder": (0o755, 4242, 0), b"pipe": (0o644, 0, 0), b"link": (0o777, 0, 0),
+        b"group": (0o2755, 4242, 4242),
+    }  # fmt: skip
+
+
 def test_what_a_single_file_lacks_is_told_under_its_own_path(rig: ShareRig, tmp_path: Path) -> None:
     odd = Attributes(0o644, os.geteuid(), os.getegid(), 1, xattrs=((b"nosuchspace.name", b"x"),))
     rig.send([b"xa", b"d/xb"], [Create(0, Kind.FILE, odd), Create(1, Kind.FILE, odd)])

@@ -18,7 +18,7 @@ from snapshots.sealing import read_head
 from staging.changes import Attributes, Chunk, Content, Create, Kind, Mirror, Unlink
 from staging.chunk_format import ChunkKind
 from tests.share_rig import ShareRig, listing
-from tests.snapshots.test_fold_against_model import FoldMachine
+from tests.snapshots.fold_machine import FoldMachine
 
 PLAIN = Attributes(0o644, 0, 0, 5)
 

@@ -20,6 +20,10 @@ class MemoryBackups:
         self.taken.append(SHOWN)
         yield SHOWN
 
+    def drop(self, actor: Actor, number: int) -> Backup:
+        """Let the backup go."""
+        return self.taken.pop()
+
     def list(self, actor: Actor) -> list[Backup]:
         return self.taken
 

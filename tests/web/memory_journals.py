@@ -1,7 +1,8 @@
 """A journal of five writes, for tests of the web side."""
 
 from core.relpath import RelPath, show_path
-from web.operations import Actor, JournalChange, JournalList, JournalSegment, JournalWindow
+from web.operations import Actor
+from web.upkeep_values import JournalChange, JournalList, JournalSegment, JournalWindow
 
 BEGUN = "2026-11-22T07:00:00.000000Z"
 

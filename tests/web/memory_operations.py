@@ -139,6 +139,11 @@ class MemoryAdministration:
         _check_operator(actor)
         return {"ran": _found(self.schedules, name)["name"]}
 
+    def start_schedule(self, actor: Actor, name: str) -> dict[str, Any]:
+        """Begin to run a schedule."""
+        _check_operator(actor)
+        return {"started": _found(self.schedules, name)["name"]}
+
     def enable_schedule(self, actor: Actor, name: str, enabled: bool) -> dict[str, Any]:
         """Switch a schedule."""
         _check_operator(actor)
@@ -291,11 +296,16 @@ class MemoryHealth:
     """Health as it is set."""
 
     reasons: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
     samples: list[tuple[str, str, dict[str, str], float]] = field(default_factory=list)
 
     def ready(self) -> list[str]:
         """Return the set reasons."""
         return self.reasons
+
+    def concerns(self) -> list[str]:
+        """Return the set troubles."""
+        return self.troubles
 
     def metrics(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
         """Return the set samples."""

@@ -12,19 +12,8 @@ from core.clock import format_time, parse_time
 from core.errors import NotFound, Refused
 from core.relpath import ROOT, RelPath, is_text, is_within, parse_path, show_path, split
 from web.errors import AccessDenied
-from web.operations import (
-    Actor,
-    Download,
-    Entry,
-    NotApplied,
-    Place,
-    Progress,
-    RestoreReport,
-    Share,
-    Snapshot,
-    Stats,
-    Version,
-)  # fmt: skip
+from web.figures import Stats
+from web.operations import Actor, Download, Entry, NotApplied, Place, Progress, RestoreReport, Share, Snapshot, Version
 
 PIECE_BYTES = 1000
 
@@ -97,12 +86,18 @@ class MemoryShare:
 
     def snapshot(self, time_ns: int, label: str = "", trigger: str = "schedule") -> Snapshot:
         """Name the present state."""
+        files, logical_bytes = self.sizes()
         made = Snapshot(
             id=len(self.snapshots) + 1, sequence=len(self.trees) - 1, taken_at=format_time(time_ns), label=label,
-            trigger=trigger, consistency="crash", state="ready",
+            trigger=trigger, consistency="crash", state="ready", files=files, logical_bytes=logical_bytes,
         )  # fmt: skip
         self.snapshots.append(made)
         return made
+
+    def sizes(self) -> tuple[int, int]:
+        """Return the files of the present state, and their lengths added up."""
+        files = [thing for thing in self.trees[-1].values() if thing.kind == "file"]
+        return len(files), sum(len(one.content) for one in files)
 
     def tree(self, moment: str) -> Tree:
         """Return the tree as of a moment."""
@@ -151,11 +146,11 @@ class MemoryShares:
     def share_status(self, actor: Actor, share: str) -> Share:
         """Return one share's state."""
         found = self.find(actor, share)
-        files = [thing for thing in found.trees[-1].values() if thing.kind == "file"]
+        files, logical_bytes = found.sizes()
         sequence = len(found.trees) - 1
         return Share(
             share=share, state=found.state, reason=found.reason, durable_sequence=sequence, folded_sequence=sequence,
-            lag_seconds=found.lag_seconds, files=len(files), logical_bytes=sum(len(one.content) for one in files),
+            lag_seconds=found.lag_seconds, files=files, logical_bytes=logical_bytes,
             last_snapshot_at=found.snapshots[-1].taken_at if found.snapshots else None,
         )  # fmt: skip
 

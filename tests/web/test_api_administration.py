@@ -38,6 +38,8 @@ def test_a_schedule_lives_its_life(program: FlaskClient) -> None:
     assert program.post(f"{API}/schedules/nightly/disable").get_json()["enabled"] is False
     assert program.post(f"{API}/schedules/nightly/enable").get_json()["enabled"] is True
     assert program.post(f"{API}/schedules/nightly/run").get_json() == {"ran": "nightly"}
+    started = program.post(f"{API}/schedules/nightly/start")
+    assert (started.status_code, started.get_json()) == (202, {"started": "nightly"})
     assert len(program.get(f"{API}/schedules/nightly/next?count=3").get_json()["runs"]) == 3
     assert len(program.get(f"{API}/schedules").get_json()["schedules"]) == 1
     assert program.delete(f"{API}/schedules/nightly").status_code == 204

@@ -12,9 +12,15 @@ def test_a_serving_process_says_ok(client: FlaskClient) -> None:
 
 def test_readiness_tells_its_reasons_a_line_each(client: FlaskClient, appliance: MemoryOperations) -> None:
     assert (client.get("/readyz").status_code, client.get("/readyz").text) == (200, "ready\n")
+    appliance.health.troubles = ["names of leeds/office are not\nindexed"]
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.text) == (200, "ready\nnames of leeds/office are not indexed\n")
     appliance.health.reasons = ["disk full:\n2 bytes free", "journal stopped"]
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.text) == (503, "disk full: 2 bytes free\njournal stopped\n")
+    assert (answer.status_code, answer.text) == (
+        503,
+        "disk full: 2 bytes free\njournal stopped\nnames of leeds/office are not indexed\n",
+    )
 
 
 def test_figures_are_prometheus_text(client: FlaskClient, appliance: MemoryOperations) -> None:
@@ -41,7 +47,9 @@ def test_figures_are_prometheus_text(client: FlaskClient, appliance: MemoryOpera
 
 
 def test_the_health_page_says_what_is_the_matter(oscar: Person, appliance: MemoryOperations) -> None:
-    assert "Data is taken, and kept" in oscar.client.get("/health").text
+    appliance.health.troubles = ["not <i>indexed"]
+    page = oscar.client.get("/health").text
+    assert "Data is taken, and kept" in page and "not &lt;i&gt;indexed" in page
     appliance.health.reasons = ["the disk is full <b>"]
     page = oscar.client.get("/health").text
     assert "Data is not taken at the moment" in page

@@ -19,6 +19,7 @@ EXAMPLES = {
     "schedule": "nightly",
     "filename": "style.css",
     "snapshot": "3",
+    "number": "1",
     "stream": "0badcafe",
 }
 SAFE = {"GET", "HEAD", "OPTIONS"}

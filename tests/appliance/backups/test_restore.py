@@ -19,26 +19,11 @@ from appliance.root import open_root
 from appliance.sessions_db import SessionTable
 from snapshots.chunk_store import ChunkStore
 from staging.recipe_format import read_pieces
-from tests.appliance.backup_rig import BackupRig, found, users
+from tests.appliance.backups.backup_rig import BackupRig, users
 from tests.appliance.settable_clock import SettableClock
 from tests.faulty_files import FaultyFiles, Killed
 
 LOST = ("db", "tls", "audit", "backup", "run", "stagekeeper.toml", "recovery-key.pub")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "root"
-
-
-@pytest.fixture
-def key(folder: Path, clock: SettableClock) -> RecoveryKey:
-    return found(folder, clock)
-
-
-@pytest.fixture
-def rig(folder: Path, key: RecoveryKey, clock: SettableClock) -> BackupRig:
-    return BackupRig(folder, clock)
 
 
 def own_files(folder: Path) -> dict[str, bytes]:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from appliance.backup_keeping import LAST
 from appliance.backup_log import FILE
 from appliance.backup_restore import restore_backup
@@ -11,19 +9,9 @@ from appliance.backup_store import backup_roots, find_backups
 from appliance.recovery_key import RecoveryKey
 from snapshots.collect import Collector
 from snapshots.mark import Roots
-from tests.appliance.backup_rig import BackupRig, found, users
+from tests.appliance.backups.backup_rig import BackupRig, users
 from tests.appliance.settable_clock import SettableClock
 from tests.snapshots.collect_rig import HOUR, ignore, place, stored
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "root"
-
-
-@pytest.fixture
-def key(folder: Path, clock: SettableClock) -> RecoveryKey:
-    return found(folder, clock)
 
 
 def collect_all(rig: BackupRig, clock: SettableClock) -> None:

@@ -23,27 +23,12 @@ from core.database import open_database
 from core.digest import Digest
 from core.errors import StagekeeperError
 from staging.chunk_format import ChunkKind
-from tests.appliance.backup_rig import BackupRig, found, users
+from tests.appliance.backups.backup_rig import BackupRig, users
 from tests.appliance.settable_clock import SettableClock
 from tests.faulty_files import FaultyFiles, Killed
 
 DAY_NS = 86_400 * NANOSECONDS
 FIRST_NIGHT = datetime(2026, 1, 1, 2, tzinfo=UTC)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "root"
-
-
-@pytest.fixture
-def key(folder: Path, clock: SettableClock) -> RecoveryKey:
-    return found(folder, clock)
-
-
-@pytest.fixture
-def rig(folder: Path, key: RecoveryKey, clock: SettableClock) -> BackupRig:
-    return BackupRig(folder, clock)
 
 
 def contents(rig: BackupRig, key: RecoveryKey, backup: Kept) -> dict[str, bytes]:
