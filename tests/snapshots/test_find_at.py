@@ -17,8 +17,8 @@ from snapshots.share_fold import ANCHORED
 from staging.changes import Attributes, Change, Create, Kind, Rename, Unlink, Write
 from tests.naive_tree import NaiveTree
 from tests.share_rig import ShareRig
+from tests.snapshots.fold_machine import FoldMachine
 from tests.snapshots.test_find import everything, index_of, size_of
-from tests.snapshots.test_fold_against_model import FoldMachine
 
 PLAIN = Attributes(0o644, 0, 0, 0)
 

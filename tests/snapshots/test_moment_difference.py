@@ -14,9 +14,9 @@ from snapshots.moment_difference import MomentDifference, moment_differences
 from snapshots.share_fold import ANCHORED
 from staging.changes import Attributes, Change, Content, Create, Group, Kind, Mirror, Rename, SetAttributes, Unlink, Write
 from tests.share_rig import ShareRig, listing
+from tests.snapshots.fold_machine import PATHS, FoldMachine
 from tests.snapshots.naive_difference import naive_differences, unexplained
 from tests.snapshots.test_difference import OTHER, PLAIN, all_of, backwards, rows_of
-from tests.snapshots.test_fold_against_model import PATHS, FoldMachine
 from tests.snapshots.test_instants import history
 
 

@@ -30,7 +30,7 @@ from staging.changes import (
 )
 from staging.journal_scan import LoggedRecord
 from tests.share_rig import ShareRig
-from tests.snapshots.test_fold_against_model import PATHS
+from tests.snapshots.fold_machine import PATHS
 from tests.snapshots.test_instants import PLAIN, history
 
 OTHER = Attributes(0o600, 0, 0, 8)
