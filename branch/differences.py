@@ -11,9 +11,12 @@ from collections.abc import Callable
 import msgspec
 
 from branch.attributes import mtime_of
+from branch.block_sums import SIGNED_BYTES
 from branch.known import KnownRow
+from branch.known_db import KnownDb
 from branch.node_reader import inode_of
 from branch.pieces import NO_PIECES, encode_pieces
+from branch.signature import NOTHING_EARLIER, Earlier
 from core.digest import Digest
 from staging.changes import Chunk, ContentRef, Kind
 from staging.recipe_format import Piece
@@ -44,10 +47,21 @@ def may_be_renamed(row: KnownRow, found: os.stat_result, kind: Kind) -> bool:
 
 
 def old_pieces(row: KnownRow, kept: Callable[[int, bytes], bytes | None]) -> bytes:
-    """Return the chunks of a remembered file: its only one, or those that `kept` gives for (inode, content)."""
+    """Return the chunks of a remembered file: those that `kept` gives for (inode, content), or its only one."""
     if row.kind != Kind.FILE or not row.content:
         return NO_PIECES
     content = _contents.decode(row.content)
-    if isinstance(content, Chunk):
-        return encode_pieces([Piece(content.size, Digest(content.digest))])
-    return kept(row.inode, row.content) or NO_PIECES
+    if not isinstance(content, Chunk):
+        return kept(row.inode, row.content) or NO_PIECES
+    only = kept(row.inode, row.content) if content.size > SIGNED_BYTES else None  # kept if it was never put
+    return only or encode_pieces([Piece(content.size, Digest(content.digest))])
+
+
+def earlier_content(row: KnownRow | None, known: KnownDb, with_signature: bool) -> Earlier:
+    """Return what is kept of a remembered file's content; without its signature when it may not be sent as ranges."""
+    if row is None:
+        return NOTHING_EARLIER
+    signature = None
+    if with_signature and row.kind == Kind.FILE and row.size > SIGNED_BYTES:
+        signature = known.signatures.of(row.inode, row.content)
+    return Earlier(old_pieces(row, known.pieces), row.content, signature)

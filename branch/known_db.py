@@ -12,6 +12,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from branch.known import MIRROR_NEEDED, DropRow, KnownRow, MoveRow, PutRows, SetMirror, Step
+from branch.signatures_db import SignaturesDb, create_signatures
 from core.database import DatabaseDamaged, DatabaseError, OperationalError, migrate, open_database
 from core.digest import Digest
 from core.durable import OS_FILES, FileLayer, remove_file
@@ -85,6 +86,7 @@ class KnownDb:
         self._buffer.clear()
         self._connection.execute("DELETE FROM known")
         self._connection.execute("DELETE FROM pieces")
+        self.signatures.clear()
         self._connection.execute("UPDATE progress SET mirror = ?", (MIRROR_NEEDED,))
 
     def take(self, step: Step) -> None:
@@ -161,6 +163,16 @@ class KnownDb:
         """Forget the lists of chunks: what they say is held is not."""
         self._connection.execute("DELETE FROM pieces")
 
+    @property
+    def signatures(self) -> SignaturesDb:
+        """Return the signatures of the files."""
+        return SignaturesDb(self._connection)
+
+    def forget_file(self, inode: int) -> None:
+        """Forget the list of chunks and the signature of a file that is gone."""
+        self._connection.execute("DELETE FROM pieces WHERE inode = ?", (inode,))
+        self.signatures.forget(inode)
+
     def _flush(self) -> None:
         if self._buffer:
             self._connection.executemany(_PUT, self._buffer.values())
@@ -190,13 +202,15 @@ class KnownDb:
             self._forget(where, values)
 
     def _forget(self, where: str, values: Sequence[bytes]) -> None:
-        self._connection.execute(f"DELETE FROM pieces WHERE inode IN (SELECT inode FROM known WHERE {where})", values)
+        of_them = f"inode IN (SELECT inode FROM known WHERE {where})"
+        self._connection.execute(f"DELETE FROM pieces WHERE {of_them}", values)
+        self.signatures.forget_where(of_them, values)
         self._connection.execute(f"DELETE FROM known WHERE {where}", values)
 
 
 def _open(path: Path) -> Any:
     database = open_database(path, synchronous="FULL", cache_kib=16_384)
-    migrate(database, [_create])
+    migrate(database, [_create, create_signatures])
     database.conn.execute("BEGIN IMMEDIATE")
     return database.conn
 

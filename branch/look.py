@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 
-from branch.differences import is_same_node, is_unchanged, old_pieces
+from branch.differences import earlier_content, is_same_node, is_unchanged
 from branch.excludes import Excludes
 from branch.folders import OpenFolders, is_absence
 from branch.known import MIRROR_DONE, MIRROR_NEEDED, KnownRow
@@ -293,9 +293,9 @@ class Look:
     # -- reading --------------------------------------------------------------------------------------------------
 
     def _read(self, folder: RelPath, name: bytes, found: os.stat_result, row: KnownRow | None) -> Reading | None:
-        pieces = old_pieces(row, self._known.pieces) if row is not None else b""
+        earlier = earlier_content(row, self._known, with_signature=not self._is_mirroring)
         try:
-            reading = self._reader.read(self._folders.open(folder), name, found, pieces)
+            reading = self._reader.read(self._folders.open(folder), name, found, earlier)
         except Vanished:
             self._recorder.again.add(folder, name)
             return None

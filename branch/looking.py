@@ -8,6 +8,7 @@ import logging
 import threading
 
 from branch.attributes import AttributeReader, Owners
+from branch.block_sums import BlockSums
 from branch.excludes import Excludes
 from branch.held import HeldChunks
 from branch.known import MIRROR_DONE
@@ -21,6 +22,7 @@ from branch.scope import Scope
 from branch.sender import Sender
 from branch.share_state import ShareState
 from branch.shipment import HeldWrong, Road, Shipment
+from branch.signature import Signing
 from branch.state_db import ShareRecord
 from branch.surroundings import Surroundings
 from branch.uploader import Uploader
@@ -183,7 +185,8 @@ class Looking:
                     self._watcher.begin_full_look()
             is_group = self._known.mirror() == MIRROR_DONE
             shipment = Shipment(self._known, self._outbox, self._held, self._road, scope.noticed_ns, is_group)
-            reader = NodeReader(AttributeReader(self._owners), shipment, self._around.clock)
+            signing = Signing(BlockSums(self._record.share_id), self._known.signatures)
+            reader = NodeReader(AttributeReader(self._owners), shipment, self._around.clock, signing)
             look = Look(self._rules(), folders, reader, shipment, self._state.troubled())
             findings = look.run(scope)
         finally:

@@ -11,10 +11,12 @@ import stat
 from dataclasses import dataclass
 
 from branch.attributes import AttributeReader, AttributesTooLarge, attributes_mark, mtime_of
-from branch.contents import ChunkSink, encode_content, read_content
+from branch.contents import ChunkSink, ReadContent, Written, encode_content, read_content, whole_windows
 from branch.folders import is_absence
 from branch.known import UNSETTLED, KnownRow
 from branch.pieces import NO_PIECES
+from branch.ranges import read_ranges
+from branch.signature import NOTHING_EARLIER, Earlier, NewSignature, SignatureWriter, Signing
 from core.clock import Clock
 from staging.changes import Attributes, ContentRef, Kind
 
@@ -44,7 +46,10 @@ class Unreadable(Exception):
 
 @dataclass(slots=True)
 class Reading:
-    """A node as it was read; `row_content` and `pieces` are for the memory."""
+    """A node as it was read; `row_content`, `pieces` and `signature` are for the memory.
+
+    A file with `written` differs from its last content by just that; otherwise its content was handed on.
+    """
 
     kind: Kind
     found: os.stat_result
@@ -55,6 +60,8 @@ class Reading:
     row_content: bytes
     pieces: bytes
     is_settled: bool
+    signature: NewSignature | None = None
+    written: Written | None = None
 
     def row(self, folder: bytes, name: bytes) -> KnownRow:
         """Return the memory of this node at a path."""
@@ -79,17 +86,18 @@ def kind_of(found: os.stat_result) -> Kind:
 class NodeReader:
     """Reads nodes by name in an open folder."""
 
-    def __init__(self, attributes: AttributeReader, sink: ChunkSink, clock: Clock) -> None:
-        """Hand contents to `sink`."""
-        self._attributes, self._sink, self._clock = attributes, sink, clock
+    def __init__(self, attributes: AttributeReader, sink: ChunkSink, clock: Clock, signing: Signing) -> None:
+        """Hand contents to `sink`, and sign them."""
+        self._attributes, self._sink, self._clock, self._signing = attributes, sink, clock, signing
+        self._signer = SignatureWriter(signing)
         self._flags = _FLAGS | os.O_NOATIME
 
-    def read(self, folder: int, name: bytes, found: os.stat_result, old_pieces: bytes = NO_PIECES) -> Reading:
+    def read(self, folder: int, name: bytes, found: os.stat_result, earlier: Earlier = NOTHING_EARLIER) -> Reading:
         """Read the node seen as `found`; raise `Vanished` or `Unreadable`."""
         try:
             kind = kind_of(found)
             if kind is Kind.FILE:
-                return self._file(folder, name, found, old_pieces)
+                return self._file(folder, name, found, earlier)
             attributes = self._attributes.of_name(folder, name, found)
             target, device, row_content = b"", 0, b""
             if kind is Kind.SYMLINK:
@@ -123,14 +131,14 @@ class NodeReader:
             raise Unreadable(str(error)) from error
         return Reading(Kind.FOLDER, found, attributes, None, b"", 0, b"", NO_PIECES, self._is_old(found))
 
-    def _file(self, folder: int, name: bytes, found: os.stat_result, old_pieces: bytes) -> Reading:
+    def _file(self, folder: int, name: bytes, found: os.stat_result, earlier: Earlier) -> Reading:
         descriptor = self._open(folder, name)
+        read = None
         try:
             before = found
-            for again in range(READ_AGAIN + 1):
-                if again:
-                    os.lseek(descriptor, 0, os.SEEK_SET)
-                content, pieces = read_content(descriptor, before, self._sink, old_pieces)
+            for _ in range(READ_AGAIN + 1):
+                self._forget(read)
+                read = self._content(descriptor, before, earlier)
                 after = os.fstat(descriptor)
                 if after.st_ino != found.st_ino:
                     raise Vanished
@@ -139,10 +147,31 @@ class NodeReader:
                     break
                 before = after
             attributes = self._attributes.of_descriptor(descriptor, after)
+        except (OSError, Vanished, AttributesTooLarge):
+            self._forget(read)
+            raise
         finally:
             os.close(descriptor)
-        settled = stood_still and self._is_old(after)
-        return Reading(Kind.FILE, after, attributes, content, b"", 0, encode_content(content), pieces, settled)
+        assert read is not None  # the loop runs at least once
+        settled, content = stood_still and self._is_old(after), read.content
+        return Reading(
+            Kind.FILE, after, attributes, content, b"", 0, encode_content(content), read.pieces, settled,
+            read.signature, read.written,
+        )  # fmt: skip
+
+    def _content(self, descriptor: int, found: os.stat_result, earlier: Earlier) -> ReadContent:
+        """Read a file as ranges if it was signed and little has changed, by chunks otherwise."""
+        if earlier.signature is not None and earlier.signature.serves(found.st_size):
+            ranges = read_ranges(whole_windows(descriptor, found, self._sink), earlier, self._signing)
+            if ranges is not None:
+                return ranges
+        return read_content(descriptor, found, self._sink, earlier, self._signer)
+
+    def _forget(self, read: ReadContent | None) -> None:
+        """Forget the pages of a reading that counts for nothing; those of ranges are the old ones, and stay."""
+        self._signer.forget()
+        if read is not None and read.signature is not None and read.written is None:
+            self._signing.pages.drop(read.signature.signature.number)
 
     def _open(self, folder: int, name: bytes) -> int:
         try:

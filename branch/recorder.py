@@ -4,13 +4,14 @@ The memory therefore always is the tree as the appliance will have it behind the
 """
 
 from branch.batch import Batch
+from branch.contents import Written
 from branch.known import MIRROR_DONE, MIRROR_OPEN, DropRow, KnownRow, MoveRow, SetMirror
 from branch.known_db import KnownDb
 from branch.node_reader import Reading
 from branch.scope import Scope
 from branch.shipment import Shipment
 from core.relpath import RelPath, join
-from staging.changes import Content, Create, Kind, Link, Mirror, Rename, SetAttributes, Unlink
+from staging.changes import Content, Create, Kind, Link, Mirror, Rename, SetAttributes, Truncate, Unlink, Write
 
 
 class Recorder:
@@ -45,7 +46,11 @@ class Recorder:
         folder, name, out = RelPath(row.folder), row.name, self._out
         path = join(folder, name) if name else folder
         new = reading.row(folder, name)
-        if new.content != row.content and reading.kind is Kind.FILE:
+        if new.content != row.content and reading.written is not None:
+            self._write(out.index(path), reading.written)
+            if new.attributes != row.attributes:
+                out.add(SetAttributes(out.index(path), reading.attributes), reading.attributes)
+        elif new.content != row.content and reading.kind is Kind.FILE:
             out.add(Content(out.index(path), reading.content, reading.attributes), reading.attributes)
         elif new.content != row.content:  # a symlink or a device cannot change: another took its inode
             self.unlink(folder, name)
@@ -53,6 +58,8 @@ class Recorder:
         elif new.attributes != row.attributes:
             out.add(SetAttributes(out.index(path), reading.attributes), reading.attributes)
         self._remember(folder, name, reading)
+        if row.inode != new.inode and row.kind == Kind.FILE:
+            self.known.forget_file(row.inode)
         if reading.kind is not Kind.FOLDER and reading.found.st_nlink > 1:
             for other in self.known.by_inode(new.inode):
                 if (other.folder, other.name) != (folder, name) and other.kind == row.kind:
@@ -87,6 +94,13 @@ class Recorder:
         self._out.take_step(DropRow(b"", parked))
         return True
 
+    def _write(self, index: int, written: Written) -> None:
+        """Record what was written to a file. All of it stands in one frame: no moment falls in between."""
+        if written.needs_truncate:
+            self._out.add(Truncate(index, written.size))
+        for offset, data in written.writes:
+            self._out.add(Write(index, offset, data), more_bytes=len(data))
+
     def _add_create(self, path: RelPath, reading: Reading) -> None:
         index = self._out.index(path)
         change = Create(index, reading.kind, reading.attributes, reading.content, reading.target, reading.device)
@@ -97,6 +111,8 @@ class Recorder:
         self._out.put_row(row)
         if reading.pieces:
             self.known.keep_pieces(row.inode, row.content, reading.pieces)
+        if reading.signature is not None:
+            self.known.signatures.keep(row.inode, row.content, reading.signature)
         if not reading.is_settled and reading.kind is not Kind.FOLDER:
             self.again.add(folder, name)
 

@@ -9,6 +9,7 @@ import os
 from branch.contents import read_content
 from branch.folders import OpenFolders
 from branch.shipment import GROUP_BYTES
+from branch.signature import NOTHING_EARLIER
 from branch.uploader import LooseChunk, Uploader
 from core.digest import Digest
 from core.relpath import RelPath, split
@@ -75,7 +76,7 @@ def _put_file(folders: OpenFolders, path: RelPath, expected: ContentRef, uploade
         return False
     sink = _DirectSink(uploader)
     try:
-        content, _ = read_content(descriptor, os.fstat(descriptor), sink, b"")
+        content = read_content(descriptor, os.fstat(descriptor), sink, NOTHING_EARLIER).content
     except OSError:
         return False
     finally:

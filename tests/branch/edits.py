@@ -46,6 +46,14 @@ class Editor:
             file.truncate(found.st_size)
         os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
+    def patch_large(self) -> None:
+        """Change some bytes inside a file that is long enough to be signed."""
+        large = [path for path in self._everything() if stat.S_ISREG(os.lstat(path).st_mode) and os.lstat(path).st_size > 65_536]
+        if large:
+            with open(self.random.choice(large), "r+b") as file:
+                file.seek(self.random.randrange(60_000))
+                file.write(self.random.randbytes(150))
+
     def truncate(self) -> None:
         path = self._pick(stat.S_ISREG)
         os.truncate(path, self.random.choice([0, 1, 70_000, 400_000]))
@@ -174,4 +182,4 @@ class Editor:
         return os.path.join(self.random.choice(folders), self.random.choice(_NAMES))
 
 
-_VERBS = [name for name in vars(Editor) if not name.startswith("_") and name != "edit"]
+_VERBS = [name for name in vars(Editor) if not name.startswith("_") and name not in ("edit", "patch_large")]

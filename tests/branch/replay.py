@@ -19,7 +19,9 @@ from staging.changes import (
     Mirror,
     Rename,
     SetAttributes,
+    Truncate,
     Unlink,
+    Write,
 )
 from staging.frame_format import Frame
 from tests.branch.target import MemoryStore, Target
@@ -47,6 +49,7 @@ class Thing:
     kind: Kind
     attributes: Attributes
     content: Any = None
+    data: bytearray | None = None  # its bytes instead, when it was edited
     target: bytes = b""
     device: int = 0
     children: dict[bytes, "Thing"] = field(default_factory=dict)
@@ -113,7 +116,9 @@ class Replay:
             thing = self.find(path)
             if thing.kind is not Kind.FILE:
                 raise Misfit(f"content of {path!r}, which is no file")
-            thing.content, thing.attributes = change.content, change.attributes or thing.attributes
+            thing.content, thing.data, thing.attributes = change.content, None, change.attributes or thing.attributes
+        elif isinstance(change, Write | Truncate):
+            self._edit(path, change)
         elif isinstance(change, Unlink):
             parent, name = self._parent(path, must_exist=True)
             del parent.children[name]
@@ -126,6 +131,21 @@ class Replay:
         else:
             raise Misfit(f"unexpected {change}")
 
+    def _edit(self, path: bytes, change: Write | Truncate) -> None:
+        """Change a file's bytes; the appliance makes chunks of them, which may take it a while."""
+        thing = self.find(path)
+        if thing.kind is not Kind.FILE:
+            raise Misfit(f"edited {path!r}, which is no file")
+        if self._mirrored is not None:
+            raise Misfit(f"edited {path!r} within a baseline")
+        data = thing.data if thing.data is not None else bytearray(self.store.content(thing.content))
+        size = change.size if isinstance(change, Truncate) else max(len(data), change.offset + len(change.data))
+        del data[size:]
+        data += bytes(size - len(data))
+        if isinstance(change, Write):
+            data[change.offset : change.offset + len(change.data)] = change.data
+        thing.data = data
+
     def _create(self, path: bytes, change: Create) -> None:
         parent, name = self._parent(path)
         there = parent.children.get(name)
@@ -134,7 +154,7 @@ class Replay:
         if there is None or there.kind is not change.kind:
             self.numbers += 1
             there = Thing(self.numbers, change.kind, change.attributes)
-        there.attributes, there.content = change.attributes, change.content
+        there.attributes, there.content, there.data = change.attributes, change.content, None
         there.target, there.device = change.target, change.device
         parent.children[name] = there
         self._mark(parent, name)
@@ -187,7 +207,7 @@ def listing(replay: Replay) -> dict[bytes, tuple[Any, ...]]:
     first: dict[int, bytes] = {}
     for path, thing in sorted(replay.paths().items()):
         name = first.setdefault(thing.number, path)
-        data = replay.store.content(thing.content)
+        data = bytes(thing.data) if thing.data is not None else replay.store.content(thing.content)
         found[path] = (thing.kind, thing.attributes, data, thing.target, thing.device, name)
     return found
 

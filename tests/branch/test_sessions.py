@@ -207,7 +207,7 @@ def test_chunks_believed_held_and_lost_are_sent_after_all(laid: Rig) -> None:
     store = laid.target.store
     for key in [key for key in store.chunks if key[0] is ChunkKind.DATA][:8]:
         del store.chunks[key]
-    data[1_000_000:1_000_004] = b"edit"
+    data[1_000_000:1_000_000] = b"inserted"  # by chunks: as a range it would be all that is behind it
     (laid.tree / "big").write_bytes(data)
     laid.once()
     laid.replay.take_all(laid.target)
