@@ -6,8 +6,8 @@ took a fifth of an appliance's CPU during a baseline. Hardly anything here is pa
 
 import gc
 
-_NEW_OBJECTS = 50_000  # between two looks; a few megabytes of cycles at most wait that long
-_YOUNG_LOOKS, _MIDDLE_LOOKS = 20, 50
+_NEW_OBJECTS = 20_000  # between two looks; a few megabytes of cycles at most wait that long
+_YOUNG_LOOKS, _MIDDLE_LOOKS = 10, 10  # as by default: what a request leaves behind must not grow old here
 
 
 def collect_seldom() -> None:
