@@ -20,7 +20,6 @@ class TokenBucket:
         self._lock = threading.Lock()
         self._balance = 0.0
         self._filled_at = clock.monotonic()
-        self.taken_bytes = 0
 
     def take(self, size_bytes: int, bytes_per_second: int | None) -> float:
         """Take bytes and return 0, or take nothing and return in how many seconds to ask again (None: no limit)."""
@@ -30,7 +29,6 @@ class TokenBucket:
                 if self._balance < 0:
                     return -self._balance / bytes_per_second
                 self._balance -= size_bytes
-            self.taken_bytes += size_bytes
             return 0.0
 
     def _fill(self, bytes_per_second: int | None) -> None:

@@ -42,15 +42,16 @@ class Pacer:
         self._turn = threading.Lock()
         self._owing = threading.Lock()
         self._owed = 0
+        self._furthest = 0
 
     def set_rules(self, rules: Sequence[LimitRule]) -> None:
         """Go on with other rules."""
         self._rules = tuple(rules)
 
     @property
-    def passed_bytes(self) -> int:
-        """Return a number that grows with every piece of a body."""
-        return self._bucket.taken_bytes
+    def furthest_bytes(self) -> int:
+        """Return how far the furthest body came since one was answered: the same body once more gets no further."""
+        return self._furthest
 
     def is_held_back(self) -> bool:
         """Tell whether nothing passes now."""
@@ -92,8 +93,13 @@ class Pacer:
         view = memoryview(body)
         while view:
             size = self._pass(partial(_piece_bytes, len(view)))
+            self._furthest = max(self._furthest, len(body) - len(view) + size)
             yield view[:size]
             view = view[size:]
+
+    def answered(self) -> None:
+        """Begin anew: what a body brought has arrived."""
+        self._furthest = 0
 
     def charge(self, size_bytes: int) -> None:
         """Count bytes that went over the line besides bodies."""

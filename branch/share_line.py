@@ -131,6 +131,8 @@ class ShareLine:
         answer, wire_bytes = self._pool.call(self._meter, method, self._path + name, body, headers, self.pacer)
         self.pacer.charge(max(wire_bytes - len(body), 0))
         self._meter.add(wire_bytes, payload, compressed)
+        if payload:
+            self.pacer.answered()
         return answer
 
 

@@ -114,7 +114,7 @@ class ShareWorker:
     def progress(self) -> tuple[int, ...]:
         """Return numbers that grow while something is achieved."""
         outbox = self.outbox
-        sent = self.meter.bill.payload_bytes, self._pacer.passed_bytes
+        sent = self.meter.bill.payload_bytes, self._pacer.furthest_bytes
         return outbox.end.sequence, outbox.acknowledged.sequence, *sent, self.looking.steps
 
     def is_durable(self) -> bool:

@@ -57,10 +57,21 @@ def test_forty_megabytes_take_what_the_rate_says_in_even_pieces() -> None:
     waiting = Waiting()
     pacer, begin = waiting.pacer("2Mbit"), waiting.clock.seconds
     sizes = [len(piece) for piece in pacer.pieces(bytes(40_000_000))]
-    assert sum(sizes) == pacer.passed_bytes == 40_000_000
+    assert sum(sizes) == pacer.furthest_bytes == 40_000_000
     assert set(sizes[:-1]) == {int(2 * MBIT * PIECE_SECONDS)}
     assert waiting.clock.seconds - begin == pytest.approx(40_000_000 / (2 * MBIT), rel=0.01)
     assert max(waiting.waits) < 2 * PIECE_SECONDS
+
+
+def test_a_body_that_is_sent_again_without_an_answer_is_no_progress() -> None:
+    pacer = Waiting().pacer()
+    reached = []
+    for size in (1000, 900_000, 1000, 900_000):
+        assert sum(map(len, pacer.pieces(bytes(size)))) == size
+        reached.append(pacer.furthest_bytes)
+    assert reached == [1000, 900_000, 900_000, 900_000]
+    pacer.answered()
+    assert pacer.furthest_bytes == 0
 
 
 @given(
@@ -140,7 +151,7 @@ def test_a_pause_that_begins_gives_a_body_up_and_tells_until_when() -> None:
     waiting.clock.set("2026-11-22T07:59:55Z")
     with pytest.raises(HeldBack, match=r"pause@08:00-18:30 until 2026-11-22 18:30"):
         list(pacer.pieces(bytes(10_000_000)))
-    assert pacer.passed_bytes == pytest.approx((5 + BURST_SECONDS) * MBIT, rel=0.05) and pacer.is_held_back()
+    assert pacer.furthest_bytes == pytest.approx((5 + BURST_SECONDS) * MBIT, rel=0.05) and pacer.is_held_back()
     with pytest.raises(HeldBack), pacer.turn():
         raise AssertionError("nothing may be sent")
     waiting.clock.set("2026-11-22T18:30:00Z")
@@ -191,7 +202,7 @@ def test_a_body_arrives_whole_in_pieces(rig: Rig) -> None:
     pacer = waiting.pacer("2Mbit")
     body = enrolling("one", 1_000_000)
     assert b"branch" in line_to(rig.target).request("POST", "/intake/v1/enroll", body, pacer=pacer)
-    assert pacer.passed_bytes == len(body) and len(waiting.waits) >= 39
+    assert pacer.furthest_bytes == len(body) and len(waiting.waits) >= 39
 
 
 def test_a_body_that_is_given_up_is_not_taken_and_the_line_goes_on(rig: Rig) -> None:
@@ -278,7 +289,7 @@ def test_a_slow_body_is_broken_off(rig: Rig, end: str) -> None:
     agent = rig.agent()
     thread = threading.Thread(target=agent.run)
     thread.start()
-    await_true(lambda: bool(agent._workers) and worker(agent)._pacer.passed_bytes > 5000)
+    await_true(lambda: bool(agent._workers) and worker(agent)._pacer.furthest_bytes > 5000)
     if end == "pause":
         rig.protect("--limit", "pause")
         await_true(lambda: "held back" in worker(agent).shown()[1])
