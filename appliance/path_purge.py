@@ -18,7 +18,7 @@ from snapshots.collect import Margins
 from snapshots.purging import order_purge
 from snapshots.tree import NoSuchPath
 from tapeexport.inventory_db import InventoryDb
-from web.operations import PurgeReport
+from web.upkeep_values import PurgeReport
 
 
 class RootPurged(Refused):

@@ -21,6 +21,7 @@ from web.upkeep_values import (
     JournalChange,
     JournalList,
     PruneDecision,
+    PurgeReport,
     ScrubReport,
     SealReport,
 )
@@ -220,20 +221,6 @@ class Keeping(Protocol):
     def set_policy(self, actor: Actor, share: str, document: object) -> dict[str, Any]: ...
 
     def prune(self, actor: Actor, share: str | None, dry_run: bool) -> list[PruneDecision]: ...
-
-
-class PurgeReport(Struct, frozen=True):
-    """What a purge removed, and where copies are that it cannot reach."""
-
-    share: str
-    path: str
-    names: int
-    versions: int
-    was_live: bool  # it comes back with the next look of the agent if it still stands on the branch
-    snapshots: list[int]  # that showed it
-    cartridges: list[str]  # barcodes of the media sets that hold one of these snapshots
-    cartridges_to_check: list[str]  # of sets with snapshots of the share that are gone here
-    freed_after: str  # from then on collect may have freed the bytes
 
 
 class Removal(Protocol):

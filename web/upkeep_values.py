@@ -1,4 +1,4 @@
-"""What operators are answered about the upkeep of the store: pruning, seals, journals, collect and scrub.
+"""What operators are answered about the upkeep of the store: pruning, purging, seals, journals, collect and scrub.
 
 Fields are the JSON of the API and of `--json` on the command line, unchanged.
 """
@@ -14,6 +14,20 @@ class PruneDecision(Struct, frozen=True):
     keep: bool
     reasons: list[str]
     frees_bytes: int  # at most, by deleting this snapshot alone; 0 when it is kept
+
+
+class PurgeReport(Struct, frozen=True):
+    """What a purge removed, and where copies are that it cannot reach."""
+
+    share: str
+    path: str
+    names: int
+    versions: int
+    was_live: bool  # it comes back with the next look of the agent if it still stands on the branch
+    snapshots: list[int]  # that showed it
+    cartridges: list[str]  # barcodes of the media sets that hold one of these snapshots
+    cartridges_to_check: list[str]  # of sets with snapshots of the share that are gone here
+    freed_after: str  # from then on collect may have freed the bytes
 
 
 class JournalSegment(Struct, frozen=True):
