@@ -265,15 +265,20 @@ def _put_again(rig: LifeRig) -> None:
         assert b"".join(read_own_content(rig.store, rig.put(data))) == data
 
 
+def _as_answered(row: SnapshotRow) -> SnapshotRow:
+    """Return a row without what the fold adds once it gets there."""
+    return replace(row, good=None, files=None, logical_bytes=None)
+
+
 def _compare(rig: LifeRig, ledger: Ledger, what: str) -> None:
     durable = rig.journal.durable.sequence
     assert durable >= ledger.acknowledged, f"{what}: acknowledged changes are lost"
     assert listing(rig.live()) == ledger.models[durable], what
     assert rig.store.parts.lost == set(), what
-    shown = {row.id: replace(row, good=None) for row in rig.reader.ledger.snapshots()}
+    shown = {row.id: _as_answered(row) for row in rig.reader.ledger.snapshots()}
     for row in ledger.snapshots:
         if row.id not in ledger.dropping:
-            assert shown.get(row.id) == row, f"{what}: an answered snapshot is lost"
+            assert shown.get(row.id) == _as_answered(row), f"{what}: an answered snapshot is lost"
     for row in shown.values():
         assert listing(rig.reader.view(row.sequence)) == ledger.models[row.sequence], (what, row)
 
