@@ -168,7 +168,6 @@ def run(given: _Given, once: bool, timeout_seconds: float) -> int:
     """Watch the protected folders and send every change (or, with --once, what has changed until now)."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     settings = read_settings(given.directory)
-    collect_seldom()
     running = Agent(given.directory, settings, SystemClock(), machine_time, OS_FILES, lambda: Random(secrets.randbits(64)))
     with at_ending_signal(running.stopping.set):
         if not once:
@@ -195,7 +194,8 @@ def status_command(given: _Given) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit with its code."""
+    """Run a command, as a process of its own, and exit with its code."""
+    collect_seldom()
     sys.exit(execute(sys.argv[1:] if arguments is None else arguments))
 
 
