@@ -211,8 +211,10 @@ def migrate(database: Database, migrations: Sequence[Migration]) -> None:
 
     Called by the one that writes, before anybody else has the file open. Raises `DatabaseDamaged` when it was cut off.
     """
-    _check_length(_path_of(database.conn))
-    (version,) = database.conn.execute("PRAGMA user_version").fetchone()
+    path = _path_of(database.conn)
+    _check_length(path)
+    with translated(path):  # the first that is read of it
+        (version,) = database.conn.execute("PRAGMA user_version").fetchone()
     if version > len(migrations):
         raise DatabaseTooNew(f"database schema {version} is newer than {len(migrations)}", remedy="upgrade this program")
     for number, migration in enumerate(migrations[version:], start=version + 1):

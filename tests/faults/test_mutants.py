@@ -86,7 +86,7 @@ def discard_before_copy(patch: Patch) -> None:
         return real(self, batch)
 
     patch.setattr(PackClearing, "_move", move)
-    patch.setattr(PackClearing, "_discard", lambda self, number: None)
+    patch.setattr(PackClearing, "_discard", lambda self, number, copied: None)
 
 
 def index_not_durable(patch: Patch) -> None:

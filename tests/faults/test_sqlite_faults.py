@@ -62,7 +62,9 @@ def meet(folder: Path, call: str, what: str, when: int, whole: Ledger) -> None:
     assert done.returncode in ((0,) if goes_on else (-signal.SIGKILL, 128 + signal.SIGKILL)), (call, what, when, done.stderr)
     ledger = Ledger.load(folder / "ledger") if (folder / "ledger").exists() else Ledger()
     assert not goes_on or ledger.done == whole.done, (call, what, when)
-    ledger.models, ledger.dropping = whole.models, whole.dropping
+    ledger.models = whole.models
+    if not goes_on:  # it may have died before the ledger said so; where a step was done again, the numbers are its own
+        ledger.dropping = whole.dropping
     try:
         check(folder / "store", ledger)
     except BaseException as error:
