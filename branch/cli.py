@@ -189,7 +189,8 @@ def status_command(given: _Given) -> int:
     directory = given.directory
     now_ns = SystemClock().now_ns()
     shares = given.database().shares()
-    _answer_statuses(given, [read_status(directory.status, record, now_ns, machine_time) for record in shares])
+    statuses = [read_status(directory.status, record, now_ns, machine_time) for record in shares]
+    _answer_statuses(given, statuses, given.database().is_enrolled())
     return DONE
 
 
@@ -253,7 +254,7 @@ def _answer(given: _Given, document: dict[str, Any], text: str) -> None:
     click.echo(json.dumps(document) if given.json else text)
 
 
-def _answer_statuses(given: _Given, statuses: list[ShareStatus]) -> None:
+def _answer_statuses(given: _Given, statuses: list[ShareStatus], enrolled: bool = True) -> None:
     document = {"shares": msgspec.to_builtins(statuses), "next": None}
     lines = [
         f"{s.share}: {s.state}{f' ({s.reason})' if s.reason else ''}, durable up to {s.durable_sequence},"
@@ -264,4 +265,8 @@ def _answer_statuses(given: _Given, statuses: list[ShareStatus]) -> None:
         f"  {s.share} is limited by {', '.join(s.limit.rules)}: now {_limit_words(s.limit)}" for s in statuses if s.limit.rules
     ]
     lines += [f"  not protected: {entry.path}: {entry.reason}" for s in statuses for entry in s.not_protected]
+    if not enrolled:
+        lines.insert(0, "this server is not enrolled, so nothing is sent: stagekeeper-agent enroll URL CODE")
+    if not statuses:
+        lines.append("no folder is protected yet: stagekeeper-agent protect PATH --as SHARE")
     _answer(given, document, "\n".join(lines))

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from branch.certificate import any_certificate_context, check_fingerprint, pinned_context
-from branch.line import ApplianceBusy, Line, parse_address
+from branch.line import ApplianceBusy, Line, Unreachable, parse_address
 from branch.state_db import Enrolment
 from core.errors import Refused
 
@@ -39,7 +39,12 @@ def enroll(url: str, code: str, timeout_seconds: float) -> Enrolment:
     """Make this branch known to the appliance at `url`; raise `CertificateMismatch` when another answers there."""
     address = parse_address(url)
     token, fingerprint = _parse_code(code)
-    certificate = _fetch_certificate(Line(address, any_certificate_context(), timeout_seconds, None))
+    try:
+        certificate = _fetch_certificate(Line(address, any_certificate_context(), timeout_seconds, None))
+    except Unreachable as error:
+        raise Unreachable(
+            error.message, remedy="check the URL and its port, the network, and that `stagekeeper serve` runs"
+        ) from error
     check_fingerprint(certificate, fingerprint)
     pem = ssl.DER_cert_to_PEM_cert(certificate)
     line = Line(address, pinned_context(pem), timeout_seconds, certificate)

@@ -5,6 +5,7 @@ here, and answered without its inside.
 """
 
 import re
+from functools import partial
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -15,7 +16,7 @@ from web.addresses import sign_in_address
 from web.answers import FAULT, document, error_answer
 from web.api import add_api
 from web.errors import RangeRefused, SignInRequired
-from web.guard import Guard
+from web.guard import ICON_ENDPOINT, Guard
 from web.health import HealthViews
 from web.intake import IntakeViews
 from web.names import add_converters
@@ -36,6 +37,7 @@ def create_app(operations: Operations, *, settings: WebSettings, clock: Clock | 
     app.url_map.merge_slashes = False  # `//host` in an address must not become a redirect
     add_converters(app.url_map)
     add_words(app)
+    app.add_url_rule("/favicon.ico", ICON_ENDPOINT, partial(app.send_static_file, "mark.svg"))  # asked where no page names it
     Guard(operations.sign_in, settings).install(app)
     add_api(app, operations, settings)
     app.register_blueprint(IntakeViews(operations.intake, settings).blueprint())

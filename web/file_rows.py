@@ -2,14 +2,14 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 from core.errors import Refused
 from core.relpath import ROOT, RelPath, join, parse_path, read_path, show_path
 from web.addresses import download_address, folder_address, versions_address
 from web.operations import Entry, Snapshot, Version
-from web.words import When, size_words, time_of, when
+from web.words import When, crowded_minutes, size_words, time_of, when
 
 KEPT_SHOWN = 4  # moments named beside a version; the others are counted
 
@@ -101,11 +101,12 @@ def version_rows(
 ) -> list[VersionRow]:  # fmt: skip
     """Return the lines of a file's history, newest first: all of it, or a page that is perhaps not the newest or oldest."""
     by_id = {snapshot.id: snapshot for snapshot in snapshots}
+    crowded = crowded_minutes(map(_changed_ns, versions)) | crowded_minutes(time_of(snapshot.taken_at) for snapshot in snapshots)
     rows = []
     for index, version in enumerate(versions):
         older = versions[index + 1] if index + 1 < len(versions) else None
         kept = [by_id[number] for number in version.snapshots if number in by_id]
-        rows.append(_version_row(share, path, version, older, kept, now_ns, current=is_newest and index == 0))
+        rows.append(_version_row(share, path, version, older, kept, now_ns, crowded, current=is_newest and index == 0))
     if rows and not is_oldest:
         rows[-1] = replace(rows[-1], note="deleted" if rows[-1].deleted else "")  # what it is against the next is not known here
     return rows
@@ -128,15 +129,14 @@ def _folder_row(share: str, at: str, path: RelPath, entry: Entry, now_ns: int) -
 
 def _version_row(
     share: str, path: RelPath, version: Version, older: Version | None, kept: Sequence[Snapshot], now_ns: int,
-    *, current: bool,
+    crowded: Container[int], *, current: bool,
 ) -> VersionRow:  # fmt: skip
     there = _path_of(version, path)
-    changed_ns = time_of(version.changed_at)
     at = "" if current else str(kept[0].id) if kept else f"seq:{version.sequence}"
     is_file = version.kind == "file" and not version.deleted
-    shown = [_kept(share, there, snapshot, now_ns) for snapshot in kept[:KEPT_SHOWN]]
+    shown = [_kept(share, there, snapshot, now_ns, crowded) for snapshot in kept[:KEPT_SHOWN]]
     return VersionRow(
-        when=when(version.mtime_ns if changed_ns is None else changed_ns, now_ns),
+        when=when(_changed_ns(version), now_ns, crowded),
         size="" if version.deleted or not is_file else size_words(version.size_bytes),
         current=current and not version.deleted,
         deleted=version.deleted,
@@ -147,6 +147,11 @@ def _version_row(
         download=download_address(share, at, there) if is_file else "",
         between="" if kept or current else folder_address(share, at, RelPath(there.rpartition(b"/")[0])),
     )
+
+
+def _changed_ns(version: Version) -> int:
+    noted_ns = time_of(version.changed_at)
+    return version.mtime_ns if noted_ns is None else noted_ns
 
 
 def _path_of(version: Version, path: RelPath) -> RelPath:
@@ -171,7 +176,7 @@ def _note(version: Version, older: Version | None) -> str:
     return f"{size_words(abs(difference))} {'larger' if difference > 0 else 'smaller'}"
 
 
-def _kept(share: str, path: RelPath, snapshot: Snapshot, now_ns: int) -> Kept:
-    said = when(time_of(snapshot.taken_at), now_ns)
+def _kept(share: str, path: RelPath, snapshot: Snapshot, now_ns: int, crowded: Container[int]) -> Kept:
+    said = when(time_of(snapshot.taken_at), now_ns, crowded)
     folder = RelPath(path.rpartition(b"/")[0])
     return Kept(said.words, said.exact, snapshot.label, folder_address(share, str(snapshot.id), folder))

@@ -11,7 +11,9 @@ from web.bodies import parse_form, read_body
 from web.operations import SignIn
 from web.settings import WebSettings
 
-PUBLIC_ENDPOINTS = frozenset({"static", "sign_in.show", "sign_in.enter", "health.healthz", "health.readyz"})
+ICON_ENDPOINT = "icon"
+_FILES = frozenset({"static", ICON_ENDPOINT})
+PUBLIC_ENDPOINTS = _FILES | frozenset({"sign_in.show", "sign_in.enter", "health.healthz", "health.readyz"})
 METRICS_ENDPOINT = "health.metrics"
 INTAKE_BLUEPRINT = "intake"  # agents: has its own gate, by branch token
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -68,7 +70,7 @@ class Guard:
         """Add the headers that every answer carries; private answers are kept nowhere."""
         for name, value in _HEADERS.items():
             answer.headers.setdefault(name, value)
-        if request.endpoint == "static" and answer.status_code in (200, 304):
+        if request.endpoint in _FILES and answer.status_code in (200, 304):
             answer.headers["Cache-Control"] = f"public, max-age={_STATIC_SECONDS}"
         else:
             answer.headers["Cache-Control"] = "private, no-store"

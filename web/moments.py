@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from web.operations import Snapshot
-from web.words import When, day_words, instant, time_of, when_at_length
+from web.words import When, crowded_minutes, day_words, instant, time_of, when_at_length
 
 DAYS_SHOWN = 7
 MOMENTS_A_DAY = 4
@@ -127,19 +127,20 @@ def _stops(snapshots: Sequence[Snapshot], chosen: Chosen, now_ns: int) -> list[S
     """Return all moments, newest first: now, the snapshots, and the chosen time when no snapshot stands there."""
     stops = [Stop("", now_ns, "now", "as it is now", chosen.now)]
     times = [time_of(snapshot.taken_at) or 0 for snapshot in snapshots]
-    a_minute, a_second = Counter(time // _MINUTE_NS for time in times), Counter(time // _SECOND_NS for time in times)
+    crowded, a_second = crowded_minutes(times), Counter(time // _SECOND_NS for time in times)
     for snapshot in sorted(snapshots, key=lambda one: (one.sequence, one.id), reverse=True):  # the order of equal times
         time_ns = time_of(snapshot.taken_at) or 0
         said = when_at_length(time_ns, now_ns)
         label = f" “{snapshot.label}”" if snapshot.label else ""
         at = str(snapshot.id)
-        words = _clock(time_ns, a_minute[time_ns // _MINUTE_NS] > 1)
+        words = _clock(time_ns, time_ns // _MINUTE_NS in crowded)
         if a_second[time_ns // _SECOND_NS] > 1:
             words += f" @{at}"  # no two moments look alike
         stops.append(Stop(at, time_ns, words, f"{said.words} UTC{label}", at == chosen.at))
     if chosen.time_ns is not None and not any(stop.chosen for stop in stops):
         title = f"{chosen.when.words} UTC"
-        stops.append(Stop(chosen.at, chosen.time_ns, _clock(chosen.time_ns), title, True))
+        words = _clock(chosen.time_ns, chosen.time_ns % _MINUTE_NS >= _SECOND_NS)
+        stops.append(Stop(chosen.at, chosen.time_ns, words, title, True))
     return sorted(stops, key=lambda stop: (stop.at == "", stop.time_ns), reverse=True)
 
 

@@ -1,6 +1,6 @@
 """Lines of the operators' pages: shares, snapshots and audit records in words. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from web.words import (
     When,
     ago,
     count_words,
+    crowded_minutes,
     lag_words,
     size_words,
     state_words,
@@ -119,7 +120,8 @@ def share_rows(shares: Sequence[Share], now_ns: int) -> list[ShareRow]:
 def snapshot_rows(share: str, snapshots: Sequence[Snapshot], now_ns: int) -> list[SnapshotRow]:
     """Return the lines of the snapshots page, newest first."""
     newest_first = sorted(snapshots, key=lambda one: (one.sequence, one.id), reverse=True)
-    return [_snapshot_row(share, snapshot, now_ns) for snapshot in newest_first]
+    crowded = crowded_minutes(time_of(snapshot.taken_at) for snapshot in snapshots)
+    return [_snapshot_row(share, snapshot, now_ns, crowded) for snapshot in newest_first]
 
 
 def audit_rows(records: Sequence[Mapping[str, Any]]) -> list[AuditRow]:
@@ -156,11 +158,11 @@ def _share_row(share: Share, now_ns: int) -> ShareRow:
     )
 
 
-def _snapshot_row(share: str, snapshot: Snapshot, now_ns: int) -> SnapshotRow:
+def _snapshot_row(share: str, snapshot: Snapshot, now_ns: int, crowded: Container[int]) -> SnapshotRow:
     taken_ns = time_of(snapshot.taken_at)
     return SnapshotRow(
         id=snapshot.id,
-        taken=when(taken_ns, now_ns),
+        taken=when(taken_ns, now_ns, crowded),
         ago=ago(taken_ns, now_ns),
         label=snapshot.label,
         trigger=_TRIGGERS.get(snapshot.trigger, snapshot.trigger),
@@ -181,7 +183,7 @@ def _audit_row(record: Mapping[str, Any]) -> AuditRow:
         what=str(record.get("what") or ""),
         outcome=outcome,
         well=outcome == "done",
-        details=_plain(record.get("details") or {}),
+        details="; ".join(_pairs(record.get("details") or {})),
     )
 
 
@@ -189,6 +191,11 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        told = {key: inner for key, inner in value.items() if inner not in (None, "")}
-        return ", ".join(f"{key.replace('_', ' ')} {_plain(inner)}" for key, inner in told.items())
+        return ", ".join(_pairs(value))
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return ", ".join(_plain(inner) for inner in value)
     return str(value)
+
+
+def _pairs(told: Mapping[str, Any]) -> list[str]:
+    return [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in told.items() if value not in (None, "", [], {})]

@@ -130,4 +130,4 @@ def _typed_time(text: str) -> str:
 
 def _typing_form(time_ns: int | None, now_ns: int) -> str:
     moment = instant(now_ns if time_ns is None else time_ns)
-    return f"{moment:%Y-%m-%dT%H:%M}" if moment else ""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}" if moment else ""

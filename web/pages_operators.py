@@ -4,9 +4,10 @@ from flask import Blueprint, Response, request
 
 from core.clock import Clock
 from core.relpath import ROOT
-from web.addresses import folder_address, snapshots_address
+from web.addresses import snapshots_address
 from web.authentication import current_actor
 from web.errors import RequestUnreadable
+from web.file_rows import breadcrumb
 from web.guard import current_form
 from web.operations import Operations
 from web.operator_rows import audit_rows, headline, share_rows, snapshot_rows, verdict_of
@@ -53,7 +54,7 @@ class OperatorPages:
         snapshots = self._operations.shares.list_snapshots(current_actor(), name)
         return render_page(
             "snapshots.html", share=name, rows=snapshot_rows(name, snapshots, now_ns),
-            address=snapshots_address(name), files=folder_address(name, "", ROOT),
+            address=snapshots_address(name), crumbs=breadcrumb(name, "", ROOT),
             taken=Query(request.query_string).text("taken"),
         )  # fmt: skip
 

@@ -26,8 +26,8 @@ _FAULT_TITLE = "Something went wrong on our side"
 
 
 def add_words(app: Flask) -> None:
-    """Give templates the words for sizes, counts and spans."""
-    app.jinja_env.filters.update(size=words.size_words, count=words.count_words, lag=words.lag_words)
+    """Give templates the words for sizes, counts, spans and the pieces of long texts."""
+    app.jinja_env.filters.update(size=words.size_words, count=words.count_words, lag=words.lag_words, pieces=words.pieces)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
 

@@ -1,5 +1,8 @@
 """Times, ages, sizes and states as people say them. Pure; the same in every locale of the machine."""
 
+import re
+from collections import Counter
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +14,9 @@ _MONTHS = (
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE_NS = 60 * NANOSECONDS
 _UNITS = ("KB", "MB", "GB", "TB", "PB", "EB")
+_PIECE = re.compile(r"[^/@:,_]*[/@:,_]|[^/@:,_]+")
 _NEAR_DAYS = 6  # within these a weekday alone says which day is meant
 
 
@@ -64,13 +69,23 @@ def time_of(text: str | None) -> int | None:
         return None
 
 
-def when(time_ns: int | None, now_ns: int) -> When:
-    """Return a time as said beside other times: `today 12:58`, `Wed 18 Nov, 17:30`, `31 Oct 2025, 10:00`."""
-    moment = None if time_ns is None else instant(time_ns)
-    today = instant(now_ns)
+def crowded_minutes(times_ns: Iterable[int | None]) -> frozenset[int]:
+    """Return the minutes (since the epoch) in which more than one of the times lies: there, a minute does not tell them apart."""
+    counted = Counter(time_ns // _MINUTE_NS for time_ns in times_ns if time_ns is not None)
+    return frozenset(minute for minute, count in counted.items() if count > 1)
+
+
+def when(time_ns: int | None, now_ns: int, crowded: Container[int] = ()) -> When:
+    """Return a time as said beside other times: `today 12:58`, `Wed 18 Nov, 17:30`, `31 Oct 2025, 10:00`.
+
+    In a crowded minute with its seconds: `today 12:58:07`.
+    """
+    if time_ns is None:
+        return When("unknown", "")
+    moment, today = instant(time_ns), instant(now_ns)
     if moment is None or today is None:
         return When("unknown", "")
-    clock = f"{moment:%H:%M}"
+    clock = f"{moment:%H:%M:%S}" if time_ns // _MINUTE_NS in crowded else f"{moment:%H:%M}"
     days = (today.date() - moment.date()).days
     if days in (0, 1):
         return When(f"{('today', 'yesterday')[days]} {clock}", exact(moment))
@@ -149,3 +164,8 @@ def lag_words(seconds: float) -> str:
 def ago(time_ns: int | None, now_ns: int) -> str:
     """Return how long ago a time was; empty when it is unknown."""
     return "" if time_ns is None else f"{age_words((now_ns - time_ns) / NANOSECONDS)} ago"
+
+
+def pieces(text: str) -> list[str]:
+    """Return a path, address or list cut behind its signs: where a line may end without cutting a short word in two."""
+    return _PIECE.findall(text)

@@ -40,11 +40,22 @@ def test_protect_run_and_status_print_one_document(rig: Rig, capsys: pytest.Capt
 
 
 def test_the_state_directory_may_stand_before_the_command(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
-    from branch.cli import execute  # noqa: PLC0415
-
     capsys.readouterr()
     assert execute(["--state", str(rig.state.path), "--json", "status"]) == 0
     assert json.loads(capsys.readouterr().out) == {"shares": [], "next": None}
+
+
+def test_status_says_what_is_to_be_done_next(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert execute(["--state", str(rig.state.path), "status"]) == 0
+    assert capsys.readouterr().out == "no folder is protected yet: stagekeeper-agent protect PATH --as SHARE\n"
+    assert execute(["--state", str(rig.state.path), "run", "--once"]) == 0
+    assert "no folder is protected yet" in capsys.readouterr().out
+    rig.state.database.unlink()
+    assert execute(["--state", str(rig.state.path), "status"]) == 0
+    assert capsys.readouterr().out.startswith(
+        "this server is not enrolled, so nothing is sent: stagekeeper-agent enroll URL CODE\n"
+    )
 
 
 def test_a_dry_run_counts_and_protects_nothing(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,6 +64,11 @@ def test_a_time_between_snapshots_has_its_place() -> None:
         assert (strip.earlier, strip.later) == ("2", "3")
 
 
+def test_a_time_between_snapshots_is_said_with_its_seconds() -> None:
+    stops = [stop.words for day in strip_at("2026-11-20T13:00:07Z").days for stop in day.stops if stop.chosen]
+    assert stops == ["13:00:07"]
+
+
 def test_a_sequence_and_nonsense_are_shown_as_asked() -> None:
     assert resolve_moment("seq:12345", THREE, NOW).when.words == "after change 12,345"
     assert resolve_moment("<b>", THREE, NOW).when.words == "<b>"

@@ -231,8 +231,41 @@ def test_the_audit_page_tells_who_did_what(oscar: Person, appliance: MemoryOpera
     appliance.administration.record(Actor("anna", "user", "10.0.0.9"), "download", "leeds/office/x", bytes=3, first=None)
     page = text_of(oscar.client.get("/audit").text)
     assert re.search(r"2026-11-22 07:00:00 anna ?10.0.0.9 download leeds/office/x bytes 3", page)
+    assert "leeds/<wbr>office/<wbr>x" in oscar.client.get("/audit").text  # no short word is cut in two
     assert "Nothing was changed or removed." in text_of(oscar.client.get("/audit?verify=1").text)
     assert "There are no earlier records." in oscar.client.get("/audit?before=1").text
+
+
+def test_audit_details_are_words(oscar: Person, appliance: MemoryOperations) -> None:
+    details = {
+        "sources": ["leeds/office@3", "leeds/archive@4"],
+        "keep": {"hourly": 24, "ever": True},
+        "to": "",
+        "odd": [],
+        "n": 0,
+    }
+    appliance.administration.record(Actor("oscar", "operator"), "export.begin", "/srv", **details)
+    page = text_of(oscar.client.get("/audit").text)
+    assert "export begin /srv sources leeds/office@3, leeds/archive@4; keep hourly 24, ever yes; n 0" in page
+
+
+def test_the_way_down_ends_with_the_folder_above(oscar: Person) -> None:
+    for address in (
+        f"{OFFICE}?path=Finance/2026",
+        f"{OFFICE}versions?path={quote_from_bytes(BUDGET)}",
+        f"{OFFICE}snapshots",
+        OFFICE,
+    ):
+        way = re.search(r'<nav class="crumbs".*?</nav>', oscar.client.get(address).text, re.DOTALL)
+        assert way is not None
+        assert not text_of(way[0]).endswith("›"), address
+
+
+def test_the_icon_is_also_where_browsers_ask_for_it_unasked(client: FlaskClient) -> None:
+    icon = client.get("/favicon.ico")
+    assert (icon.status_code, icon.mimetype) == (200, "image/svg+xml")
+    assert icon.data == client.get("/static/mark.svg").data
+    assert icon.headers["Cache-Control"].startswith("public")
 
 
 def test_errors_are_calm_pages(oscar: Person) -> None:

@@ -11,7 +11,15 @@ from web.authentication import ACTOR_KEY
 from web.operations import Actor
 from web.settings import WebSettings
 
-OPEN_WITHOUT_SIGN_IN = {"/static/<path:filename>", "/healthz", "/readyz", "/metrics", "/sign-in", "/intake/v1/enroll"}
+OPEN_WITHOUT_SIGN_IN = {
+    "/static/<path:filename>",
+    "/favicon.ico",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/sign-in",
+    "/intake/v1/enroll",
+}
 EXAMPLES = {
     "branch": "leeds",
     "share": "office",
@@ -127,7 +135,7 @@ def test_every_answer_carries_the_security_headers(app: Flask, oscar: Person) ->
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"], rule
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["X-Frame-Options"] == "DENY"
-        assert ("no-store" in answer.headers["Cache-Control"]) == (rule != "/static/<path:filename>")
+        assert ("no-store" in answer.headers["Cache-Control"]) == (rule not in ("/static/<path:filename>", "/favicon.ico"))
 
 
 def test_pages_hold_no_inline_script_or_style(oscar: Person) -> None:

@@ -9,7 +9,9 @@ from web.words import (
     age_words,
     ago,
     count_words,
+    crowded_minutes,
     lag_words,
+    pieces,
     size_words,
     state_words,
     time_of,
@@ -45,6 +47,14 @@ def test_times_in_headings_and_logs() -> None:
     assert to_the_second(None).words == "unknown"
     assert ago(None, NOW) == ""
     assert ago(parse_time("2026-11-21T07:00:00Z"), NOW) == "1 day ago"
+
+
+def test_a_crowded_minute_is_told_with_its_seconds() -> None:
+    first, second, later = (parse_time(f"2026-11-22T06:{rest}Z") for rest in ("58:03", "58:41", "59:00"))
+    crowded = crowded_minutes([first, later, None, second])
+    assert [when(time_ns, NOW, crowded).words for time_ns in (first, second, later)] == [
+        "today 06:58:03", "today 06:58:41", "today 06:59",
+    ]  # fmt: skip
 
 
 @given(st.integers(-(2**80), 2**80))
@@ -90,3 +100,14 @@ def test_states_have_a_word_and_a_shape_of_their_own() -> None:
 def test_what_is_no_time_has_none() -> None:
     assert time_of("yesterday") is None
     assert time_of(None) is None
+
+
+def test_long_texts_are_cut_behind_their_signs() -> None:
+    assert pieces("/srv/cartridges/SK0001L9.tar") == ["/", "srv/", "cartridges/", "SK0001L9.tar"]
+    assert pieces("leeds/documents@4, fe80::1") == ["leeds/", "documents@", "4,", " fe80:", ":", "1"]
+    assert pieces("") == []
+
+
+@given(st.text(max_size=40))
+def test_the_pieces_of_a_text_are_the_text(text: str) -> None:
+    assert "".join(pieces(text)) == text
