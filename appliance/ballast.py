@@ -66,6 +66,10 @@ class Ballast:
         """Return the bytes of all ballast files."""
         return sum(_allocated(folder / _FILE) for folder in self._disks)
 
+    def held_in(self, folder: Path) -> int:
+        """Return the bytes of the ballast file that stands in a folder, 0 when there is none."""
+        return _allocated(folder / _FILE) if folder in self._disks else 0
+
     def is_given_up(self) -> bool:
         """Tell whether a disk that should carry a ballast does not."""
         return self._ballast_bytes > 0 and any(not _allocated(folder / _FILE) for folder in self._disks)

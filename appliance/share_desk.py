@@ -198,7 +198,7 @@ class ShareDesk:
     def stats(self, actor: Actor) -> Stats:
         """Return what the store holds and what it takes."""
         self._rights.check(actor, Action.VIEW_STATS)
-        return self._complete(measure(self._vault, self._ballast.held_bytes))
+        return self._complete(measure(self._vault, self._ballast))
 
     @contextmanager
     def static_source(self, share: str, moment: str) -> Iterator[tuple[TreeView, SnapshotRow]]:

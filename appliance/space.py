@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from appliance.ballast import Ballast
 from appliance.vault import Vault
 from core.errors import Damaged
 from web.figures import Stats
@@ -10,16 +11,16 @@ from web.figures import Stats
 _BLOCK = 512  # unit of st_blocks, whatever the file system's own block size is
 
 
-def measure(vault: Vault, ballast_bytes: int) -> Stats:
+def measure(vault: Vault, ballast: Ballast) -> Stats:
     """Return the figures of `stats`, after the WAL files were written back."""
     vault.truncate_logs()
     total = allocated_bytes(vault.root.path)
-    journal = allocated_bytes(vault.root.journal)
+    journal = allocated_bytes(vault.root.journal) - ballast.held_in(vault.root.journal)  # room is no journal
     chunks, packs = vault.store.counts()
     space = os.statvfs(vault.root.path)
     logical = sum(logical_bytes(vault, name) for name in vault.names())
     free = space.f_bavail * space.f_frsize
-    return Stats(min(logical, 2**63 - 1), total - journal, journal, total, free, chunks, packs, ballast_bytes)
+    return Stats(min(logical, 2**63 - 1), total - journal, journal, total, free, chunks, packs, ballast.held_bytes)
 
 
 def logical_bytes(vault: Vault, name: str) -> int:

@@ -147,6 +147,7 @@ def test_only_protected_data_takes_space(rig: Rig, request: pytest.FixtureReques
     assert stats["logical_bytes"] == size
     assert stats["total_bytes"] <= 1.02 * size + 64 * 1024 * 1024
     assert stats["stored_bytes"] == stats["total_bytes"] - stats["journal_bytes"]
+    assert stats["journal_bytes"] < 1_000_000 < stats["ballast_bytes"]  # contents are no journal, and room is none either
 
 
 @pytest.mark.long
