@@ -61,6 +61,7 @@ class SnapshotRow:
     trigger: str
     consistency: str
     ready: bool
+    deleted: bool  # by a person or a rule, and to be taken back until its delay has passed
     address: str
 
 
@@ -168,6 +169,7 @@ def _snapshot_row(share: str, snapshot: Snapshot, now_ns: int, crowded: Containe
         trigger=_TRIGGERS.get(snapshot.trigger, snapshot.trigger),
         consistency=_CONSISTENCIES.get(snapshot.consistency, snapshot.consistency),
         ready=snapshot.state == "ready",
+        deleted=snapshot.state == "deleted",
         address=folder_address(share, str(snapshot.id), ROOT),
     )
 

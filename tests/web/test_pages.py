@@ -4,6 +4,7 @@ import html
 import re
 from urllib.parse import quote_from_bytes
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 
@@ -219,6 +220,16 @@ def test_an_operator_takes_a_snapshot_by_the_form(oscar: Person, appliance: Memo
     assert "before lunch" in oscar.client.get(answer.headers["Location"]).text
     too_long = oscar.client.post(f"{OFFICE}snapshots", data={"label": "x" * 201, "csrf_token": oscar.csrf})
     assert too_long.status_code == 400
+
+
+def test_a_deleted_snapshot_is_shown_as_that_and_leads_nowhere(oscar: Person, appliance: MemoryOperations) -> None:
+    office = appliance.shares.shares["leeds/office"]
+    number, kept = office.snapshots[0].id, len(office.snapshots) - 1
+    office.snapshots[0] = msgspec.structs.replace(office.snapshots[0], state="deleted")
+    page = oscar.client.get(f"{OFFICE}snapshots").text
+    assert f"Deleted “stagekeeper snapshot undelete leeds/office {number}” takes it back" in text_of(page)
+    assert f"{kept} snapshots of leeds/office" in text_of(page) and "Being made ready" not in page
+    assert f"/s/leeds/office/?at={number}" not in links_of(page) and f"/s/leeds/office/?at={number + 1}" in links_of(page)
 
 
 def test_a_user_takes_no_snapshot(anna: Person) -> None:
