@@ -120,8 +120,9 @@ class ShareDesk:
         """Return a page of a folder as of a moment, and the name to continue behind."""
         reach = self._rights.check_path(actor, Action.BROWSE, share, path)
         view, _ = self._view(self._folded(actor, share), moment)
-        rows = view.list_folder(path, after, limit)
-        following = rows[-1][0] if len(rows) == limit else None
+        found = view.list_folder(path, after, limit + 1)  # one more tells whether there is a next page
+        rows = found[:limit]
+        following = rows[-1][0] if len(found) > limit else None
         if reach is Reach.WAY:
             rows = [row for row in rows if self._rights.reach(actor, share, join(path, row[0])) is not Reach.NONE]
         return [entry_of(name, node) for name, node in rows], following

@@ -58,9 +58,12 @@ def _one(candidate: Candidate, work: Path, original: Path, figures: dict[str, li
                 change_corpus(source)
             drop_caches()
             before = candidate.stored_bytes()
+            kept = candidate.stored_without_journal_bytes() if isinstance(candidate, Stagekeeper) else 0
             _note(figures, step, candidate.protect(source))
             figures.setdefault(f"{step} stored MB", []).append((candidate.stored_bytes() - before) / 1e6)
             if isinstance(candidate, Stagekeeper):
+                grown = candidate.stored_without_journal_bytes() - kept
+                figures.setdefault(f"{step} stored without journal MB", []).append(grown / 1e6)
                 figures.setdefault(f"{step} wire MB", []).append(candidate.wire_bytes / 1e6)
         target = work / "restored"
         target.mkdir()

@@ -62,6 +62,10 @@ class Stagekeeper:
         self._ask("stats")
         return allocated_bytes(self._root)
 
+    def stored_without_journal_bytes(self) -> int:
+        """Return what `stats` calls stored: all that the appliance takes but the journal."""
+        return int(json.loads(self._ask("stats"))["stored_bytes"])
+
     def restore(self, target: Path) -> Measured:
         """Restore the live state."""
         words = [str(_BIN / "stagekeeper"), "restore", "bench/data", "--to", str(target), "--root", str(self._root)]

@@ -164,6 +164,8 @@ def test_reading_goes_on_while_nothing_is_taken_any_more(rig: Rig) -> None:
     rig.desk.delete_share(ADMIN, SHARE)
     entries, _ = rig.shares.list_folder(ADMIN, SHARE, "latest", parse_path(b""), b"", 10)
     assert [entry.name for entry in entries] == ["a", "b"]
+    pages = [rig.shares.list_folder(ADMIN, SHARE, "latest", parse_path(b""), b"", limit) for limit in (1, 2)]
+    assert [(len(page), following) for page, following in pages] == [(1, b"a"), (2, None)], "a full last page is the last"
     assert [share.state for share in rig.shares.list_shares(ADMIN)] == ["deleted"]
     with pytest.raises(ShareIsDeleted, match="goes after 2026-11-23"):
         rig.shares.create_snapshot(ADMIN, SHARE, "more")

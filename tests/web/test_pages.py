@@ -91,6 +91,7 @@ def test_versions_are_told_newest_first(anna: Person) -> None:
 def test_a_deleted_file_can_still_be_taken_back(anna: Person) -> None:
     page = anna.client.get(f"{OFFICE}versions?path=Finance/2026/Old%20contract.pdf").text
     assert "was deleted Fri 20 Nov, 16:20 UTC" in text_of(page)
+    assert "no longer in the folder as it was" in text_of(page)
     downloads = [link for link in links_of(page) if "/download?" in link]
     assert len(downloads) == 1
     assert anna.client.get(downloads[0]).data.startswith(b"%PDF")
