@@ -86,8 +86,9 @@ class ShareFold:
                 continue  # behind who waited, and with less at a time
 
     def fold_all(self) -> None:
-        """Fold everything that is durable."""
+        """Fold everything that is durable, control records behind the last change too."""
         self.fold_to(self._journal.durable.sequence)
+        self._catch_up()
 
     def fold_to(self, sequence: int) -> None:
         """Fold until a durable change is folded."""
@@ -288,7 +289,7 @@ class ShareFold:
         while self._is_behind:
             before = (self._place.place, self._records.at)
             self.fold()
-            if before == (self._place.place, self._records.at):
+            if self._is_behind and before == (self._place.place, self._records.at):  # else another thread caught up
                 raise ControlDamaged(f"control record {self._ahead} of {self.path} is in the journal no more")
 
     # -- taking up ------------------------------------------------------------------------------------------------

@@ -158,6 +158,20 @@ def test_a_seal_holds_what_changed_and_a_full_one_holds_all(rig: ShareRig) -> No
     assert [seal.sequence for seal in rig.reader.ledger.seals()] == [third_at]
 
 
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_dropped_snapshot_stays_dropped_when_no_change_stands_behind_it(rig: ShareRig, is_empty: bool) -> None:
+    if not is_empty:
+        grow(rig, 0)
+    row = rig.snapshot("dropped")
+    rig.fold.fold_all()
+    rig.sealer.seal()
+    rig.fold.order(lambda number, _: SnapshotDropped(number, row.id))
+    for _ in range(2):
+        rig.lose_catalogue()
+        rig.fold.fold_all()
+        assert row.id not in {kept.id for kept in rig.reader.ledger.snapshots()}
+
+
 def test_a_long_chain_begins_anew(rig: ShareRig) -> None:
     kinds = []
     for generation in range(12):
