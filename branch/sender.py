@@ -212,6 +212,9 @@ class Sender:
         self._repaired = (first, attempts)
         try:
             is_whole = attempts <= _REPAIRS and self._put_again(frame)
+        except TryLater:
+            self._repaired = (first, attempts - 1)  # nothing was answered: it was no attempt
+            raise
         except ApplianceRefused as error:
             if error.name != "chunk_missing":
                 raise

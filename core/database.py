@@ -216,7 +216,10 @@ def migrate(database: Database, migrations: Sequence[Migration]) -> None:
     with translated(path):  # the first that is read of it
         (version,) = database.conn.execute("PRAGMA user_version").fetchone()
     if version > len(migrations):
-        raise DatabaseTooNew(f"database schema {version} is newer than {len(migrations)}", remedy="upgrade this program")
+        raise DatabaseTooNew(
+            f"{path} has schema {version}, this program knows {len(migrations)}",
+            remedy="upgrade this program; if no newer one was ever here, the file is another's: put the right one back",
+        )
     for number, migration in enumerate(migrations[version:], start=version + 1):
         with transaction(database.conn):
             migration(database)

@@ -189,6 +189,24 @@ def test_contents_lost_before_their_frame_came_are_sent_again(laid: Rig) -> None
     assert laid.target.store.content(laid.replay.find(b"big").content) == data
 
 
+def test_a_busy_appliance_does_not_use_up_the_attempts_to_repair(laid: Rig) -> None:
+    data = os.urandom(300_000)
+    (laid.tree / "big").write_bytes(data)
+    busy = ["busy"] * 4
+
+    def lose_once(method: str, name: str) -> str:
+        if name == "frames":
+            lose_everything(laid)
+            laid.target.fault = lambda method, name: busy.pop() if name == "chunks" and busy else ""
+        return ""
+
+    laid.target.fault = lose_once
+    laid.once()
+    laid.replay.take_all(laid.target)
+    assert busy == [] and {frame.header.epoch for frame in laid.target.frames()} == {1}
+    assert laid.target.store.content(laid.replay.find(b"big").content) == data
+
+
 def test_contents_gone_on_both_sides_begin_a_new_epoch(laid: Rig) -> None:
     (laid.tree / "big").write_bytes(os.urandom(300_000))
     end_at_the_first_frame(laid)
