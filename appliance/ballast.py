@@ -64,15 +64,16 @@ class Ballast:
     @property
     def held_bytes(self) -> int:
         """Return the bytes of all ballast files."""
-        return sum(_allocated(folder / _FILE) for folder in self._disks)
+        return sum(_allocated(file) for file in self.files)
 
-    def held_in(self, folder: Path) -> int:
-        """Return the bytes of the ballast file that stands in a folder, 0 when there is none."""
-        return _allocated(folder / _FILE) if folder in self._disks else 0
+    @property
+    def files(self) -> list[Path]:
+        """Return the ballast files as they are when none is given up, one on each disk."""
+        return [folder / _FILE for folder in self._disks]
 
     def is_given_up(self) -> bool:
         """Tell whether a disk that should carry a ballast does not."""
-        return self._ballast_bytes > 0 and any(not _allocated(folder / _FILE) for folder in self._disks)
+        return self._ballast_bytes > 0 and any(not _allocated(file) for file in self.files)
 
     def tend(self) -> None:
         """Give up the ballast of a full disk, make it where there is room. Costs next to nothing; never fails."""

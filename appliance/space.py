@@ -15,7 +15,8 @@ def measure(vault: Vault, ballast: Ballast) -> Stats:
     """Return the figures of `stats`, after the WAL files were written back."""
     vault.truncate_logs()
     total = allocated_bytes(vault.root.path)
-    journal = allocated_bytes(vault.root.journal) - ballast.held_in(vault.root.journal)  # room is no journal
+    room = sum(_allocated(file) for file in ballast.files if file.parent == vault.root.journal)
+    journal = allocated_bytes(vault.root.journal) - room
     chunks, packs = vault.store.counts()
     space = os.statvfs(vault.root.path)
     logical = sum(logical_bytes(vault, name) for name in vault.names())
@@ -36,8 +37,12 @@ def allocated_bytes(folder: Path) -> int:
     total = 0
     for path, _, files in os.walk(folder):
         for name in (".", *files):
-            try:
-                total += os.lstat(os.path.join(path, name)).st_blocks * _BLOCK
-            except FileNotFoundError:
-                continue  # removed meanwhile
+            total += _allocated(os.path.join(path, name))
     return total
+
+
+def _allocated(path: str | Path) -> int:
+    try:
+        return os.lstat(path).st_blocks * _BLOCK
+    except FileNotFoundError:  # removed meanwhile
+        return 0

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from branch.certificate import any_certificate_context, check_fingerprint, pinned_context
-from branch.line import ApplianceBusy, Line, Unreachable, parse_address
+from branch.line import Address, ApplianceBusy, Line, Unreachable, parse_address
 from branch.state_db import Enrolment
 from core.errors import Refused
 
@@ -40,11 +40,15 @@ def enroll(url: str, code: str, timeout_seconds: float) -> Enrolment:
     address = parse_address(url)
     token, fingerprint = _parse_code(code)
     try:
-        certificate = _fetch_certificate(Line(address, any_certificate_context(), timeout_seconds, None))
-    except Unreachable as error:
+        return _enroll(address, token, fingerprint, timeout_seconds)
+    except Unreachable as error:  # nothing is kept yet that could be sent later
         raise Unreachable(
             error.message, remedy="check the URL and its port, the network, and that `stagekeeper serve` runs"
         ) from error
+
+
+def _enroll(address: Address, token: str, fingerprint: str, timeout_seconds: float) -> Enrolment:
+    certificate = _fetch_certificate(Line(address, any_certificate_context(), timeout_seconds, None))
     check_fingerprint(certificate, fingerprint)
     pem = ssl.DER_cert_to_PEM_cert(certificate)
     line = Line(address, pinned_context(pem), timeout_seconds, certificate)

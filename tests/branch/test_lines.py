@@ -92,10 +92,12 @@ def test_a_code_of_another_appliance_sends_no_token(rig: Rig, tmp_path: Path) ->
     other.stop()
 
 
-def test_an_appliance_that_cannot_be_reached_leaves_nothing_to_be_kept() -> None:
-    with pytest.raises(Unreachable) as raised:
-        enroll("https://127.0.0.1:1", "token." + "a" * 64, 1.0)
-    assert "kept" not in raised.value.remedy and "port" in raised.value.remedy
+def test_an_appliance_that_cannot_be_reached_leaves_nothing_to_be_kept(rig: Rig) -> None:
+    rig.target.fault = lambda method, name: "cut" if name == "enroll" else ""
+    for url, code in (("https://127.0.0.1:1", "token." + "a" * 64), (rig.target.url, rig.target.code)):
+        with pytest.raises(Unreachable) as raised:
+            enroll(url, code, 1.0)
+        assert "kept" not in raised.value.remedy and "port" in raised.value.remedy
 
 
 @pytest.mark.parametrize("code", ["", "token", "token.12", "." + "a" * 64, "token." + "g" * 64])
