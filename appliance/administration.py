@@ -27,7 +27,8 @@ from appliance.schedules import Schedules, next_runs
 from appliance.settings import Settings
 from core.clock import Clock, format_time
 from core.errors import StagekeeperError
-from web.operations import Actor, Branch, BranchCode, Place, Shares
+from web.operations import Actor, Shares
+from web.share_values import Branch, BranchCode, Place
 
 _OWNER = Actor("owner", "owner")
 _MAX_RUNS = 1000

@@ -7,7 +7,8 @@ import msgspec
 
 from appliance.audit import AuditLog
 from core.errors import StagekeeperError
-from web.operations import Actor, Progress
+from web.operations import Actor
+from web.share_values import Progress
 from web.streams import close
 
 

@@ -28,7 +28,8 @@ from core.digest import format_digest
 from core.errors import Damaged, StagekeeperError
 from staging.receiver import Key
 from web.backup_answers import Backup, NewRecoveryKey
-from web.operations import Actor, Progress
+from web.operations import Actor
+from web.share_values import Progress
 
 StepTaker = Callable[[Progress], None]
 

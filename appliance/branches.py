@@ -16,7 +16,7 @@ from appliance.credentials import Chance, kept_form, new_code, new_secret, plain
 from appliance.names import check_name
 from core.clock import NANOSECONDS, Clock, format_time
 from core.errors import NotFound, Refused, TryLater
-from web.operations import BranchCode
+from web.share_values import BranchCode
 
 CODE_SECONDS = 24 * 3600
 _AHEAD_SECONDS = 3600

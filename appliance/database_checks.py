@@ -17,7 +17,7 @@ from core.errors import Damaged
 from snapshots import damage_db
 from snapshots.scrub import DAY_NS, PERIOD_NS
 from snapshots.seal_verify import NeverSealed
-from web.operations import Progress
+from web.share_values import Progress
 
 _EARLY_NS = PERIOD_NS * 5 // 6
 _TOLD = 5  # of a catalogue's differences: `verify-seal` shows them all

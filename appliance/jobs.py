@@ -14,7 +14,8 @@ from appliance.schedules_db import ScheduleRow
 from appliance.settings import Settings
 from appliance.share_desk import SnapshotDeferred
 from core.errors import Damaged, StagekeeperError, TryLater
-from web.operations import Actor, Keeping, Maintenance, Progress, Shares
+from web.operations import Actor, Keeping, Maintenance, Shares
+from web.share_values import Progress
 from web.streams import close
 
 

@@ -38,7 +38,8 @@ from snapshots.policy import Policy
 from snapshots.policy_document import check_policy, write_policy
 from snapshots.retention import Decision, SnapshotFacts, decide
 from staging.changes import MAX_LABEL_CHARACTERS
-from web.operations import Actor, Snapshot
+from web.operations import Actor
+from web.share_values import Snapshot
 from web.upkeep_values import PruneDecision
 
 

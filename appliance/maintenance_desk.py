@@ -28,7 +28,8 @@ from snapshots.scrub import Scrubber
 from snapshots.view_db import CatalogueReader
 from staging.chunk_format import ChunkKind
 from staging.receiver import Key
-from web.operations import Actor, Progress
+from web.operations import Actor
+from web.share_values import Progress
 from web.upkeep_values import CollectReport, FileHit, ScrubReport
 
 _SALT_BYTES = 8

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from core.errors import Refused
-from web.operations import Place
+from web.share_values import Place
 
 
 class PlaceElsewhere(Refused):

@@ -21,7 +21,7 @@ from appliance.vault import Vault
 from core.clock import Clock, SystemClock
 from core.durable import OS_FILES, FileLayer, make_directories, move_file, remove_file, replace_file
 from core.errors import Damaged, TryLater
-from web.operations import Progress
+from web.share_values import Progress
 
 _NOTE = "rebuilding"
 _ASIDE = "before-rebuild"

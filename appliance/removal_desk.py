@@ -20,7 +20,8 @@ from appliance.vault import Vault
 from core.errors import Refused, StagekeeperError
 from core.relpath import RelPath, show_path
 from snapshots.control_format import ShareUndeleted
-from web.operations import Actor, Branch, Share
+from web.operations import Actor
+from web.share_values import Branch, Share
 from web.upkeep_values import PurgeReport
 
 Shown = Callable[[Actor, str], Share]

@@ -6,7 +6,7 @@ from pathlib import Path
 from core.relpath import RelPath, show_path
 from snapshots.restore import restore_tree
 from snapshots.tree import TreeView
-from web.operations import NotApplied, Progress, RestoreReport
+from web.share_values import NotApplied, Progress, RestoreReport
 
 _EVERY_BYTES = 16 * 1024 * 1024
 _EVERY_FILES = 500

@@ -13,7 +13,7 @@ from snapshots.ledger_db import SnapshotRow
 from snapshots.tree import Node
 from snapshots.versions import PathVersion
 from staging.changes import Consistency
-from web.operations import Branch, Entry, Hold, Snapshot, Version
+from web.share_values import Branch, Entry, Hold, Snapshot, Version
 
 MAX_SHOWN_BYTES = 2**63 - 1  # sums of sparse files may pass what JSON readers take
 

@@ -10,7 +10,8 @@ from appliance.rights import Action, Rights
 from appliance.vault import OpenShare, Vault
 from core.digest import format_digest
 from snapshots.seal_verify import SealVerdict, verify_seals
-from web.operations import Actor, Progress
+from web.operations import Actor
+from web.share_values import Progress
 from web.upkeep_values import SealReport
 
 _EVERY_ROWS = 100_000

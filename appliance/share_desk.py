@@ -31,7 +31,8 @@ from snapshots.tree import Node, TreeView
 from snapshots.view_db import SnapshotView
 from staging.changes import MAX_LABEL_CHARACTERS, Kind
 from web.figures import Stats
-from web.operations import Actor, Download, Entry, Place, Progress, RestoreReport, Share, Snapshot, Version
+from web.operations import Actor
+from web.share_values import Download, Entry, Place, Progress, RestoreReport, Share, Snapshot, Version
 
 _PIECE_BYTES = 1024 * 1024
 

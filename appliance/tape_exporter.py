@@ -13,7 +13,8 @@ from tapeexport.export_job import run_export
 from tapeexport.export_recovery import recover_exports
 from tapeexport.export_report import ExportReport, SnapshotSource
 from tapeexport.inventory_db import InventoryDb
-from web.operations import Actor, Progress
+from web.operations import Actor
+from web.share_values import Progress
 
 OpenSource = Callable[[Actor, str], AbstractContextManager[SnapshotSource]]
 """Opens `B/S@M` for the time of an export; a lease keeps prune and collect away until it is left."""

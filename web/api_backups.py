@@ -4,7 +4,8 @@ from flask import Blueprint, Response
 
 from web.answers import document, listing, progress_lines
 from web.authentication import current_actor
-from web.operations import Backups, Progress
+from web.operations import Backups
+from web.share_values import Progress
 
 
 class BackupApi:

@@ -10,8 +10,9 @@ from web.answers import document, listing, progress_lines
 from web.authentication import current_actor
 from web.bodies import parse_document
 from web.guard import current_body
-from web.operations import Administration, Place, Progress
+from web.operations import Administration
 from web.query import Query
+from web.share_values import Place, Progress
 from web.streams import close
 
 Sources = Annotated[list[str], Meta(min_length=1, max_length=10_000)]

@@ -7,7 +7,8 @@ from web.answers import progress_lines
 from web.authentication import current_actor
 from web.bodies import parse_document
 from web.guard import current_body
-from web.operations import Maintenance, Progress
+from web.operations import Maintenance
+from web.share_values import Progress
 
 
 class NewScrub(Struct, forbid_unknown_fields=True):

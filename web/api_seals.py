@@ -4,7 +4,8 @@ from flask import Blueprint, Response
 
 from web.answers import progress_lines
 from web.authentication import current_actor
-from web.operations import Progress, Sealing
+from web.operations import Sealing
+from web.share_values import Progress
 
 
 class SealApi:

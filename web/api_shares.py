@@ -12,9 +12,10 @@ from web.bodies import parse_document
 from web.downloads import Wanted, answer_download
 from web.errors import RequestUnreadable
 from web.guard import current_body
-from web.operations import Place, Progress, Shares
+from web.operations import Shares
 from web.query import Query, decode_token, encode_token
 from web.settings import WebSettings
+from web.share_values import Place, Progress
 
 _DEFAULT_ENTRIES = 1000
 

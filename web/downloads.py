@@ -14,7 +14,8 @@ from flask import Request, Response
 from core.errors import TryLater
 from core.relpath import RelPath
 from web.errors import AnswerBroken, RangeRefused
-from web.operations import Actor, Download, Shares
+from web.operations import Actor, Shares
+from web.share_values import Download
 from web.streams import close
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from core.errors import Refused
 from core.relpath import ROOT, RelPath, join, parse_path, read_path, show_path
 from web.addresses import download_address, folder_address, versions_address
-from web.operations import Entry, Snapshot, Version
+from web.share_values import Entry, Snapshot, Version
 from web.words import When, crowded_minutes, size_words, time_of, when
 
 KEPT_SHOWN = 4  # moments named beside a version; the others are counted

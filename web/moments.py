@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from web.operations import Snapshot
+from web.share_values import Snapshot
 from web.words import When, crowded_minutes, day_words, instant, time_of, when_at_length
 
 DAYS_SHOWN = 7

@@ -1,14 +1,11 @@
-"""What the web side asks of the appliance: one Protocol per noun, and the answers as typed values.
+"""What the web side asks of the appliance: one Protocol per noun.
 
-The answers' fields are the JSON of the API and of `--json` on the command line, unchanged. The objects are passed in by
-`appliance`; nothing here knows how they work.
+The objects are passed in by `appliance`; nothing here knows how they work.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
-
-from msgspec import Struct
 
 from core.relpath import RelPath
 from web.backup_answers import Backup, NewRecoveryKey
@@ -16,6 +13,7 @@ from web.differences import DifferencePage
 from web.figures import Stats
 from web.found import FoundPage
 from web.machine_operations import Health, Intake
+from web.share_values import Branch, BranchCode, Download, Entry, Place, Progress, RestoreReport, Share, Snapshot, Version
 from web.upkeep_values import (
     CollectReport,
     JournalChange,
@@ -34,130 +32,6 @@ class Actor:
     account: str
     role: str  # "owner", "admin", "operator", "auditor", "user"
     address: str = ""
-
-
-class BranchCode(Struct, frozen=True):
-    name: str
-    code: str
-    expires_at: str
-
-
-class Branch(Struct, frozen=True):
-    name: str
-    state: str  # "waiting", "enrolled", "revoked", "deleted"
-    enrolled_at: str | None
-    last_seen_at: str | None
-    shares: int
-    drops_at: str | None = None  # until then the deletion can be undone
-    quota_bytes: int | None = None  # what it may take on the appliance's disk
-
-
-class Share(Struct, frozen=True):
-    share: str
-    state: str  # "mirroring", "good", "resync", "stopped", "deleted"
-    reason: str
-    durable_sequence: int
-    folded_sequence: int
-    lag_seconds: float
-    files: int
-    logical_bytes: int
-    last_snapshot_at: str | None = None  # newest snapshot; shown on the overview
-    drops_at: str | None = None  # until then the deletion can be undone
-    alerts: list[str] = []  # what an operator should look at although the share is what `state` says
-
-
-class Hold(Struct, frozen=True):
-    """Why a snapshot stays, whatever the policy says."""
-
-    name: str
-    owner: str
-    reason: str
-    expires_at: str | None
-
-
-class Snapshot(Struct, frozen=True):
-    id: int
-    sequence: int
-    taken_at: str
-    label: str
-    trigger: str  # "command", "schedule", "barrier", "burst", "demo"
-    consistency: str  # "crash", "application"
-    state: str  # "folding", "ready", "deleted"
-    good: bool | None = None  # whether the share was good; None while folding
-    holds: list[Hold] = []
-    deleted_at: str | None = None
-    drops_at: str | None = None  # until then the deletion can be undone
-    reason: str = ""  # of the deletion
-    files: int | None = None  # as of the snapshot, without folders; None while folding, and where an older release kept none
-    logical_bytes: int | None = None  # their lengths added up, also None then
-
-
-class Entry(Struct, frozen=True, omit_defaults=True):
-    name: str
-    kind: str
-    size_bytes: int
-    mode: str  # four octal digits
-    uid: int
-    gid: int
-    mtime_ns: int
-    target: str | None
-    digest: str | None
-    name_base64: str | None = None  # set when the name is not UTF-8
-
-
-class Version(Struct, frozen=True):
-    sequence: int
-    changed_at: str | None
-    snapshots: list[int]
-    kind: str
-    size_bytes: int
-    mtime_ns: int
-    digest: str | None
-    deleted: bool
-    path: str
-
-
-class NotApplied(Struct, frozen=True):
-    path: str
-    what: str
-    why: str
-
-
-class RestoreReport(Struct, frozen=True):
-    files: int
-    bytes: int
-    not_applied: list[NotApplied]
-
-
-class Place(Struct, frozen=True, forbid_unknown_fields=True):
-    """A directory as a process sees it; mounts and namespaces may give another process another one under this path."""
-
-    path: str
-    device: int
-    inode: int
-
-
-class Progress(Struct, frozen=True):
-    """How far a long operation is; `total` is None while unknown."""
-
-    done_bytes: int
-    total_bytes: int | None
-    files: int
-    what: str
-
-
-class Download(Struct, frozen=True):
-    """One file's content as of a moment, in pieces that were checked.
-
-    `size_bytes` is the whole file's, whatever range was asked; `pieces` are the asked bytes and nothing else; `etag`
-    (no quotes) differs whenever the bytes do. A `pieces` with `close()` is closed when the reader goes away.
-    """
-
-    name: bytes
-    size_bytes: int
-    mtime_ns: int
-    etag: str
-    pieces: Iterator[bytes]
 
 
 class Shares(Protocol):

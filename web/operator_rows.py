@@ -6,7 +6,7 @@ from typing import Any
 
 from core.relpath import ROOT
 from web.addresses import folder_address, snapshots_address
-from web.operations import Share, Snapshot
+from web.share_values import Share, Snapshot
 from web.words import (
     StateWords,
     When,

@@ -15,10 +15,11 @@ from web.downloads import Wanted, answer_download
 from web.errors import AccessDenied, RequestUnreadable
 from web.file_rows import breadcrumb, folder_rows, version_rows
 from web.moments import build_strip, nearest_before, resolve_moment
-from web.operations import Shares, Snapshot
+from web.operations import Shares
 from web.query import Query, encode_token
 from web.rendering import render_page, see_other
 from web.settings import WebSettings
+from web.share_values import Snapshot
 from web.words import instant, time_of, when_at_length
 
 _TYPED = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?")

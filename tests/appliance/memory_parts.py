@@ -20,7 +20,8 @@ from tests.web.memory_keeping import MemoryKeeping, MemoryMaintenance, MemorySea
 from tests.web.memory_operations import MemoryHealth, MemoryIntake
 from tests.web.memory_removal import MemoryRemoval
 from tests.web.memory_shares import MemoryShare, MemoryShares, Thing
-from web.operations import Actor, Progress
+from web.operations import Actor
+from web.share_values import Progress
 
 SHARE = "leeds/finance"
 FILES: dict[bytes, bytes] = {b"Budget.txt": b"a budget\n", b"2026/Plan.txt": b"plan " * 1000, b"bad\xff\nname": b"x"}

@@ -14,7 +14,8 @@ from tests.appliance.conftest import PASSWORD
 from tests.appliance.memory_parts import SHARE, MemoryExporter, MemoryParts
 from tests.faulty_files import FaultyFiles
 from web.errors import AccessDenied
-from web.operations import Actor, Administration, Progress
+from web.operations import Actor, Administration
+from web.share_values import Progress
 
 ADMIN, OPERATOR = Actor("admin", "admin", "192.0.2.1"), Actor("otto", "operator", "192.0.2.2")
 AUDITOR, USER = Actor("audrey", "auditor"), Actor("anna", "user")

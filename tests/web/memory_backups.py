@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from web.backup_answers import Backup, NewRecoveryKey
 from web.errors import AccessDenied
-from web.operations import Actor, Progress
+from web.operations import Actor
+from web.share_values import Progress
 
 SHOWN = Backup(1, "2026-11-22T02:00:00.000000Z", 1000, "00" * 8, "blake3:00")
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from web.operations import Actor, Progress, Snapshot
+from web.operations import Actor
+from web.share_values import Progress, Snapshot
 from web.upkeep_values import CollectReport, PruneDecision, ScrubReport, SealReport
 
 SHOWN = Snapshot(3, 7, "2026-11-22T07:00:00.000000Z", "noon", "command", "crash", "ready", True)

@@ -20,7 +20,8 @@ from tests.web.memory_keeping import MemoryKeeping, MemoryMaintenance, MemorySea
 from tests.web.memory_removal import MemoryRemoval
 from tests.web.memory_shares import MemoryShares
 from web.errors import AccessDenied, SignInRefused, TooManyAttempts
-from web.operations import Actor, Branch, BranchCode, Operations, Place, Progress
+from web.operations import Actor, Operations
+from web.share_values import Branch, BranchCode, Place, Progress
 
 NOW_NS = 1_795_330_800_000_000_000  # 2026-11-22T07:00:00Z, a Sunday
 PASSWORD = "correct horse battery"

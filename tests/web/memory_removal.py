@@ -1,7 +1,8 @@
 """`web.operations.Removal` in memory: remembers what was asked."""
 
 from core.relpath import RelPath
-from web.operations import Actor, Branch, Share
+from web.operations import Actor
+from web.share_values import Branch, Share
 from web.upkeep_values import PurgeReport
 
 SHOWN = Share("leeds/office", "deleted", "deleted by admin", 7, 7, 0.0, 3, 30, None, "2026-11-23T07:00:00Z")

@@ -13,7 +13,8 @@ from core.errors import NotFound, Refused
 from core.relpath import ROOT, RelPath, is_text, is_within, parse_path, show_path, split
 from web.errors import AccessDenied
 from web.figures import Stats
-from web.operations import Actor, Download, Entry, NotApplied, Place, Progress, RestoreReport, Share, Snapshot, Version
+from web.operations import Actor
+from web.share_values import Download, Entry, NotApplied, Place, Progress, RestoreReport, Share, Snapshot, Version
 
 PIECE_BYTES = 1000
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from core.clock import format_time, parse_time
 from web.moments import DAYS_SHOWN, MOMENTS_A_DAY, Strip, build_strip, nearest_before, resolve_moment
-from web.operations import Snapshot
+from web.share_values import Snapshot
 
 NOW = parse_time("2026-11-22T07:00:00Z")
 HOUR = 3600 * 10**9
