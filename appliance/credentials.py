@@ -6,7 +6,6 @@ digest keeps them; what is stored can neither be turned back nor be used to sign
 
 import base64
 import functools
-import hmac
 import threading
 from collections.abc import Callable
 
@@ -90,8 +89,3 @@ def plain_code(text: str) -> str:
 def kept_form(secret: str) -> Digest:
     """Return the digest under which a secret is kept."""
     return derived_digest(_CONTEXT, secret.encode("utf-8", "surrogatepass"))
-
-
-def same_digest(left: bytes, right: bytes) -> bool:
-    """Compare without telling by the time it takes how much was right."""
-    return hmac.compare_digest(left, right)

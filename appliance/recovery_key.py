@@ -23,7 +23,6 @@ from core.errors import NotFound, Refused
 KEY_BYTES = 32
 KEY_ID_BYTES = 8
 DATA_KEY_BYTES = 32
-WRAPPED_BYTES = DATA_KEY_BYTES + 16  # with the tag of Poly1305
 
 _VERSION = 1
 _WORD = "stagekeeper-recovery-key"

@@ -299,12 +299,6 @@ class LedgerReader:
         rows = self._query("SELECT value FROM meta WHERE key='deferred'", ())
         return str(rows[0][0]) if rows else None
 
-    def fences_around(self, sequence: int) -> tuple[int, int]:
-        """Return the nearest fences below and above a sequence (0 and LIVE where there is none)."""
-        ((below,),) = self._query(f"SELECT max(sequence) FROM ({FENCES}) WHERE sequence < ?", (sequence,))
-        ((above,),) = self._query(f"SELECT min(sequence) FROM ({FENCES}) WHERE sequence > ?", (sequence,))
-        return below or 0, LIVE if above is None else above
-
     def fence_before(self, sequence: int) -> int:
         """Return the highest fence up to a sequence, 0 (the empty share) when there is none."""
         ((below,),) = self._query(f"SELECT max(sequence) FROM ({FENCES}) WHERE sequence <= ?", (sequence,))

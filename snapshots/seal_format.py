@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from core.digest import Digest
 from core.errors import Damaged
 from staging.changes import ContentRef, DigestBytes
 
@@ -87,9 +86,3 @@ def decode_rows(lines: bytes) -> list[list[Any]]:
         return _row.decode_lines(lines)
     except msgspec.MsgspecError as error:
         raise SealDamaged(f"a seal's row cannot be read: {error}") from error
-
-
-def check_link(head: SealHead, share_id: bytes, digest: Digest) -> None:
-    """Raise `SealDamaged` when a head that stands behind `digest` is another share's."""
-    if head.share_id != share_id:
-        raise SealDamaged(f"seal {digest.hex()} belongs to another share")
