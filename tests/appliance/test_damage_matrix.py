@@ -291,8 +291,6 @@ def test_the_page_about_damage_names_what_is_tested_here() -> None:
     rows = [line.split("|")[1].strip(" `") for line in text.splitlines() if re.match(r"\| [^-]", line)]
     for what in ("db/index.db", "db/shares/B/S.db", "db/…-wal", "journal/B/S/….skj", "packs/…/….skp", "db/appliance.db"):
         assert any(what in row for row in rows), what
-    for name in re.findall(r"`(test_\w+)`", text):
-        assert any(f"def {name}(" in path.read_text() for path in (DOCUMENT.parents[1] / "tests").rglob("test_*.py")), name
 
 
 def test_a_purge_that_is_not_sealed_yet_is_no_damage(stores: dict[str, Path], tmp_path: Path) -> None:

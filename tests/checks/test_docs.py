@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import click
@@ -10,10 +11,13 @@ from click.testing import CliRunner
 
 import branch.cli
 from appliance.cli.main import stagekeeper
+from appliance.settings import DEFAULT_LISTEN
 from bench.__main__ import table
+from snapshots.policy import Policy
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TESTS = {name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)\(", path.read_text())}
 
 
 def commands_in(document: Path) -> list[tuple[str, list[str]]]:
@@ -59,10 +63,37 @@ def test_the_benchmarks_show_what_was_measured() -> None:
         assert table(json.loads(run.read_text())) in text, run.name
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_test_that_is_named_exists(document: Path) -> None:
+    named = set(re.findall(r"`(test_\w+)`", document.read_text()))
+    assert named - TESTS == set()
+
+
+def test_the_page_about_damage_names_the_tests_that_bear_it_out() -> None:
+    assert len(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "damage.md").read_text())) >= 10
+
+
 def test_the_readme_tells_how_to_run_and_to_test() -> None:
     text = (ROOT / "README.md").read_text()
     assert "make run" in text and "make test" in text
     assert text.count("\n") <= 120
+
+
+def test_the_readme_says_what_is_so() -> None:
+    text = (ROOT / "README.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+    assert "Python " + project["project"]["requires-python"].removeprefix(">=") + " or newer" in text
+    assert f"backup.example.org:{DEFAULT_LISTEN.rpartition(':')[2]}" in text
+    (layers,) = [contract["layers"] for contract in project["tool"]["importlinter"]["contracts"]]
+    assert " ".join(f"`{name}`" for layer in reversed(layers) for name in layer.split(" | ")) in text
+    assert "Journals are kept for seven days" in text and Policy().limits.journal_keep == "7d"
+    for unit in re.findall(r"deploy/[\w-]+\.service", text):
+        assert (ROOT / unit).exists(), unit
+    writable = re.findall(r"^ReadWritePaths=(.*)$", (ROOT / "deploy" / "stagekeeper.service").read_text(), re.MULTILINE)
+    (said,) = re.findall(r"only below ((?:`/\w+`,? ?)+)", text)
+    assert {path.strip("`") for path in said.split(", ")} <= {path.lstrip("-") for paths in writable for path in paths.split()}
 
 
 def test_completion_is_printed_for_every_shell() -> None:
