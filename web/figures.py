@@ -13,6 +13,8 @@ class BranchSpace(Struct, frozen=True):
 
 
 class Stats(Struct, frozen=True):
+    """The whole appliance; `stored_bytes` is `total_bytes` (allocated below its folder) without the journals."""
+
     logical_bytes: int
     stored_bytes: int
     journal_bytes: int
