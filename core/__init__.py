@@ -1,1 +1,1 @@
-"""Ground floor: six small modules without a word of the product's domain."""
+"""Ground floor: small modules without a word of the product's domain."""
