@@ -1,5 +1,6 @@
 """`stagekeeper demo` as a newcomer runs it: made, continued, ended with Ctrl-C."""
 
+import itertools
 import json
 import os
 import signal
@@ -45,13 +46,16 @@ def test_a_demo_that_is_interrupted_in_its_making_leaves_nothing_behind_and_is_m
 
 @pytest.mark.long
 def test_a_demo_may_be_interrupted_at_any_moment(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
+    """At its start, behind each line that it tells of its progress, and a little later than that."""
+    told = run(demo_words(tmp_path / "whole", "--exit", "--json"), cwd=tmp_path).err.splitlines()
+    lines = [line for line in told if not line.startswith("INFO")]
+    assert len(lines) > 5
     codes = []
-    while 0 not in codes:
-        due = time.monotonic() + 0.7 * (len(codes) + 1)
-        codes.append(_interrupt_when(folder, lambda due=due: time.monotonic() > due))
-    assert set(codes) <= {0, 130, -signal.SIGTERM} and codes.count(130) > 5
-    assert run(demo_words(folder, "--exit", "--json"), cwd=tmp_path).json["export"]["verified"] is True
+    for count, pause in itertools.product(range(len(lines)), (0, 0.3)):
+        folder = tmp_path / f"demo-{count}" if pause else tmp_path / "demo"
+        codes.append(_interrupt_behind(folder, count, pause))
+    assert set(codes) <= {0, 130, -signal.SIGTERM} and codes.count(130) >= len(lines), codes
+    assert run(demo_words(tmp_path / "demo", "--exit", "--json"), cwd=tmp_path).json["export"]["verified"] is True
 
 
 def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path: Path) -> None:
@@ -63,14 +67,23 @@ def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path: Path) -> None:
     assert mine.read_text() == "mine"
 
 
-def _interrupt_when(folder: Path, condition: Callable[[], bool]) -> int:
-    words = demo_words(folder, "--exit", "--json")
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def _interrupt_behind(folder: Path, lines: int, pause: float) -> int:
+    """Interrupt a demo that has told so many lines of its progress."""
+    told = folder.with_suffix(".told")
+    return _interrupt_when(folder, lambda: told.read_bytes().count(b"\n") >= lines, pause)
+
+
+def _interrupt_when(folder: Path, condition: Callable[[], bool], pause: float = 0) -> int:
+    """Start a demo, end it when the condition is true, and return its exit code; nothing of it may go on."""
+    told = folder.with_suffix(".told")
+    with open(told, "wb") as errors:
+        process = subprocess.Popen(demo_words(folder, "--exit", "--json"), stdout=subprocess.PIPE, stderr=errors)
     until(lambda: process.poll() is not None or condition(), 60)
+    time.sleep(pause)
     process.terminate()
-    output, errors = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     if process.returncode == 130:
-        assert output == "" and "Stopping\n" in errors
+        assert output == b"" and "Stopping\n" in told.read_text()
     assert str(folder).encode() not in run(["ps", "-eo", "args"]).out
     return process.returncode
 
