@@ -142,7 +142,8 @@ class ShareDesk:
         view, resolved = self._view(opened, moment)
         node = view.node_at(path)
         if node.kind is not Kind.FILE:
-            raise NotAFile(f"{show_path(path)} is a {node.kind.name.lower()}, not a file", remedy="name a file")
+            what = show_path(path) or "the share's root"
+            raise NotAFile(f"{what} is a {node.kind.name.lower()}, not a file", remedy="name a file")
         what = f"{share}@{moment or view.sequence}/{show_path(path)}"
         self._audit.record(actor, "download", what, "done", {"first": first, "last": last})
         end = node.size_bytes if last is None else min(last + 1, node.size_bytes)

@@ -11,7 +11,7 @@ from web.bodies import parse_document
 from web.guard import current_body
 from web.operations import Administration
 
-Name = Annotated[str, Meta(min_length=1, max_length=128)]
+Name = Annotated[str, Meta(max_length=128)]
 Password = Annotated[str, Meta(max_length=1024)]  # argon2 takes time by length; its rules are the accounts' own
 
 

@@ -6,13 +6,14 @@ import click
 
 from appliance.cli.call import Call, with_call
 from appliance.cli.failures import DAMAGED
+from appliance.cli.group import Noun
 from appliance.cli.printing import local_time, print_table, say
 from appliance.console import Query
 
 
-@click.group()
+@click.group(cls=Noun)
 def audit() -> None:
-    """The audit log: list, verify."""
+    """The audit log."""
 
 
 @audit.command("list")

@@ -7,15 +7,16 @@ from typing import Any
 import click
 
 from appliance.cli.call import Call, with_call
+from appliance.cli.group import Noun
 from appliance.cli.late import load
 from appliance.cli.printing import count, local_time, print_table, say, size
 
 _GROUPS_A_LINE = 7
 
 
-@click.group()
+@click.group(cls=Noun)
 def backup() -> None:
-    """Backups of the appliance's own files, encrypted in the store: run, list, drop."""
+    """Backups of the appliance's own files, encrypted in the store."""
 
 
 @backup.command()
@@ -50,9 +51,9 @@ def drop(call: Call, number: int) -> None:
     call.show(dropped, lambda row: say(f"Backup {row['number']} of {local_time(row['taken_at'])} is kept no more"))
 
 
-@click.group("recovery-key")
+@click.group("recovery-key", cls=Noun)
 def recovery_key() -> None:
-    """The key that opens backups of the appliance's own files: new."""
+    """The key that opens backups of the appliance's own files."""
 
 
 @recovery_key.command()

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from appliance.cli.call import Call, with_call
+from appliance.cli.group import Noun
 from appliance.cli.printing import local_time, print_table, say, size
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT]i?)?B?")
@@ -24,9 +25,9 @@ def _read_quota(context: click.Context, parameter: click.Parameter, text: str) -
     return int(Decimal(number) * base ** (" KMGT".index(unit[0]) if unit else 0))
 
 
-@click.group()
+@click.group(cls=Noun)
 def branch() -> None:
-    """Branch servers: add, list, revoke, delete."""
+    """Branch servers."""
 
 
 @branch.command()
@@ -36,9 +37,10 @@ def add(call: Call, name: str) -> None:
     """Make a branch and print the one-time code that its agent enrolls with."""
 
     def show(made: Any) -> None:
-        say(f"Code for {made['name']}, good once, until {local_time(made['expires_at'])}:")
+        say(f"Code for {made['name']}, good once, until {local_time(made['expires_at'])}; one made for it before is void:")
         say(f"  {made['code']}")
-        say("On the branch server: stagekeeper-agent enroll https://THIS-HOST:PORT CODE")
+        say("On the branch server: stagekeeper-agent enroll https://HOST:8443 CODE")
+        say("(HOST is this appliance as the branch reaches it; the port is that of `serve --listen`.)")
 
     with call.console() as console:
         call.show(console.ask("POST", "branches", body={"name": name}), show)

@@ -11,13 +11,14 @@ import msgspec
 
 from appliance.cli.call import Call, with_call
 from appliance.cli.failures import DAMAGED, DIFFERENT, plain
+from appliance.cli.group import Noun
 from appliance.cli.printing import count, print_table, say, size, write_raw
 from appliance.places import place_of
 
 
-@click.group()
+@click.group(cls=Noun)
 def export() -> None:
-    """Exports to cartridges: run."""
+    """Exports to cartridges."""
 
 
 @export.command()

@@ -5,14 +5,15 @@ from typing import Any
 import click
 
 from appliance.cli.call import Call, raw_path, split_moment, with_call
+from appliance.cli.group import Noun
 from appliance.cli.printing import local_time, print_table, say, size
 
 _CHANGES_A_PAGE = 10_000
 
 
-@click.group()
+@click.group(cls=Noun)
 def journal() -> None:
-    """Journals: list, show."""
+    """Journals."""
 
 
 @journal.command("list")

@@ -26,6 +26,7 @@ from appliance.cli.failures import (
 )
 from appliance.cli.files import cat, ls, restore, versions
 from appliance.cli.find import find
+from appliance.cli.group import Commands
 from appliance.cli.journal import journal
 from appliance.cli.keeping import prune
 from appliance.cli.late import open_locally
@@ -41,7 +42,7 @@ from appliance.settings import read_environment
 from core.errors import StagekeeperError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def stagekeeper() -> None:
     """Stagekeeper, the backup staging appliance."""
 
@@ -86,9 +87,12 @@ def main(arguments: Sequence[str] | None = None, open_here: OpenLocally = open_l
 
 
 def _usage(error: click.ClickException, as_json: bool) -> int:
-    if as_json:
-        remedy = f"see `{PROGRAM} --help`"
-        print_error({"type": "usage", "message": error.format_message(), "remedy": remedy}, True)
+    misplaced = isinstance(error, click.NoSuchOption) and error.option_name in ("--json", "--root")
+    if as_json or misplaced:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        page = f"see `{context.command_path if context else PROGRAM} --help`"
+        remedy = "write it behind the subcommand" if misplaced else page
+        print_error({"type": "usage", "message": error.format_message(), "remedy": remedy}, as_json)
     else:
         error.show()
     return USAGE

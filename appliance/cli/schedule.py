@@ -7,15 +7,16 @@ import click
 
 from appliance.cli.call import Call, split_moment, with_call
 from appliance.cli.failures import DIFFERENT
+from appliance.cli.group import Noun
 from appliance.cli.printing import local_time, print_table, say, warn_of_unknown
 from appliance.cron import PRESETS
 
 Names = tuple[str, ...]
 
 
-@click.group()
+@click.group(cls=Noun)
 def schedule() -> None:
-    """Schedules: add, list, next, run, enable, disable, delete."""
+    """Schedules."""
 
 
 @schedule.command()

@@ -5,12 +5,13 @@ from typing import Any
 import click
 
 from appliance.cli.call import Call, split_moment, with_call
+from appliance.cli.group import Noun
 from appliance.cli.printing import count, local_time, print_facts, print_table, say, size
 
 
-@click.group()
+@click.group(cls=Noun)
 def share() -> None:
-    """Shares: list, status."""
+    """Shares."""
 
 
 @share.command("list")
@@ -43,9 +44,9 @@ def status(call: Call, name: str) -> None:
         call.show(console.ask("GET", f"shares/{split_moment(name)[0]}"), show)
 
 
-@click.group()
+@click.group(cls=Noun)
 def snapshot() -> None:
-    """Snapshots: create, list."""
+    """Snapshots."""
 
 
 @snapshot.command()

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from appliance.cli.call import Call, with_call
+from appliance.cli.group import Noun
 from appliance.cli.printing import local_time, print_table, say, warn_of_unknown
 from appliance.credentials import new_password
 from appliance.rights import ROLES, SCOPES
@@ -25,9 +26,9 @@ class PasswordUnreadable(Refused):
     """The file that should hold a password cannot be read."""
 
 
-@click.group()
+@click.group(cls=Noun)
 def user() -> None:
-    """Accounts: add, list, passwd, disable, enable, token."""
+    """Accounts."""
 
 
 @user.command()

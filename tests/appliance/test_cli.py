@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pytest
 
 from appliance.cli.failures import exit_code
-from appliance.cli.main import main
+from appliance.cli.main import main, stagekeeper
 from appliance.cli.printing import local_time, size
 from appliance.console import ApiError
 from core.durable import WriteFailed
@@ -204,10 +205,26 @@ def test_completion(shell: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert "_STAGEKEEPER_COMPLETE" in capfd.readouterr().out
 
 
-def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_command_and_cuts_no_sentence(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    shown = capfd.readouterr().out
-    assert all(f"  {name} " in shown for name in ("init", "serve", "branch", "restore", "export", "audit", "completion"))
+    shown = " ".join(capfd.readouterr().out.split())
+    for name, command in stagekeeper.commands.items():
+        assert f" {name} " in shown and (command.help or "").split(".")[0] in shown
+        if isinstance(command, click.Group):
+            assert f": {', '.join(command.commands)}" in shown
+    assert "..." not in shown.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("option", ["--json", "--root"])
+def test_an_option_in_front_of_the_subcommand_is_told_its_place(terminal: Terminal, option: str) -> None:
+    code, out, err = terminal.run(option, "branch", "list")
+    assert (code, out) == (2, b"") and option.encode() in err and b"behind the subcommand" in err
+
+
+def test_values_that_are_not_of_their_form_are_refused_by_the_rule_that_they_break(terminal: Terminal) -> None:
+    for words in (("branch", "add", ""), ("branch", "add", "a b"), ("user", "add", "", "--role", "user")):
+        code, error = terminal.fail(*words)
+        assert (code, error["type"]) == (4, "name_refused") and "letters" in error["remedy"]
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ def test_every_instant_can_be_listed_read_and_restored(asked: Program, tmp_path:
         return [entry["name"] for entry in asked.json("ls", moment)["entries"]]
 
     assert asked.run("cat", f"{SHARE}@seq:1", "plan").stdout == b"first plan\n"
+    assert b"the share's root is a folder, not a file" in asked.run("cat", SHARE, "").stderr
     assert asked.run("cat", f"{SHARE}@seq:2", "plan").stdout == b"FIRST plan\n"
     assert asked.run("cat", at(5), "plan").stdout == b"first plan\n"
     assert asked.run("cat", at(15), "plan").stdout == b"FIRST pl"
