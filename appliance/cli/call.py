@@ -89,6 +89,13 @@ def raw_path(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape").removesuffix(b"/")
 
 
+def named_place(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    """Refuse an empty place: a shell's variable that is not set would mean the directory in which one stands."""
+    if not text:
+        raise click.BadParameter("it is empty (write . for this directory)")
+    return text
+
+
 def split_moment(text: str) -> tuple[str, str]:
     """Return (share, moment) of `B/S[@M]`."""
     share, _, moment = text.partition("@")

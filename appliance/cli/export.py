@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from appliance.cli.call import Call, with_call
+from appliance.cli.call import Call, named_place, with_call
 from appliance.cli.failures import DAMAGED, DIFFERENT, plain
 from appliance.cli.group import Noun
 from appliance.cli.printing import count, print_table, say, size, write_raw
@@ -23,7 +23,14 @@ def export() -> None:
 
 @export.command()
 @click.argument("sources", nargs=-1, required=True, metavar="B/S[@M]…")
-@click.option("--to", "target", required=True, metavar="DIR|-", help="Where cartridges are written; - streams one tar.")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    callback=named_place,
+    metavar="DIR|-",
+    help="Where cartridges are written; - streams one tar.",
+)
 @click.option("--kind", type=click.Choice(["full", "differential", "incremental"]), default="full")
 @with_call
 def run(call: Call, sources: tuple[str, ...], target: str, kind: str) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from appliance.cli.call import Call, raw_path, split_moment, with_call
+from appliance.cli.call import Call, named_place, raw_path, split_moment, with_call
 from appliance.cli.failures import DIFFERENT
 from appliance.cli.printing import count, local_time, local_time_ns, print_table, say, size, write_raw
 from appliance.console import Query
@@ -71,7 +71,9 @@ def versions(call: Call, share: str, path: bytes) -> None:
 @click.command()
 @click.argument("share", metavar="B/S[@M]")
 @click.argument("path", type=raw_path, default="")
-@click.option("--to", "target", required=True, metavar="DIR", help="The directory that becomes the share's root.")
+@click.option(
+    "--to", "target", required=True, callback=named_place, metavar="DIR", help="The directory that becomes the share's root."
+)
 @click.option("--overwrite", is_flag=True, help="Restore also into a directory that is not empty.")
 @with_call
 def restore(call: Call, share: str, path: bytes, target: str, overwrite: bool) -> int | None:

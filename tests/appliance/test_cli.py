@@ -215,6 +215,12 @@ def test_help_names_every_command_and_cuts_no_sentence(capfd: pytest.CaptureFixt
     assert "..." not in shown.partition("Commands:")[2]
 
 
+@pytest.mark.parametrize("words", [("restore", SHARE, "--overwrite"), ("export", "run", SHARE)])
+def test_an_empty_place_is_not_the_directory_in_which_one_stands(terminal: Terminal, words: tuple[str, ...]) -> None:
+    code, error = terminal.fail(*words, "--to", "")
+    assert code == 2 and "it is empty" in error["message"]
+
+
 @pytest.mark.parametrize("option", ["--json", "--root"])
 def test_an_option_in_front_of_the_subcommand_is_told_its_place(terminal: Terminal, option: str) -> None:
     code, out, err = terminal.run(option, "branch", "list")
