@@ -10,6 +10,7 @@ import msgspec
 from appliance.ballast import Ballast, no_room
 from appliance.branches import Branches
 from appliance.enrolment import EnrolmentDesk
+from appliance.mending import Mending
 from appliance.names import check_name
 from appliance.removals import check_not_deleted
 from appliance.share_worker import ShareWorker
@@ -17,7 +18,7 @@ from appliance.vault import OpenShare, ShareNotFound, Vault
 from core.database import DatabaseRefused, DatabaseUnavailable
 from core.durable import NoSpace, WriteFailed
 from core.errors import Refused, Stopped
-from staging.protocol import Open
+from staging.protocol import CONTENTS_TASK, Open, Task, Tasks
 from staging.receiver import POLL_SECONDS
 
 _LOG = logging.getLogger("stagekeeper.intake")
@@ -47,10 +48,12 @@ class EnrollRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class IntakeDesk:
     """The operations of agents."""
 
-    def __init__(self, vault: Vault, worker: ShareWorker, branches: Branches, enrolment: EnrolmentDesk, ballast: Ballast) -> None:
+    def __init__(
+        self, vault: Vault, worker: ShareWorker, branches: Branches, enrolment: EnrolmentDesk, ballast: Ballast, mending: Mending
+    ) -> None:
         """Bind the parts."""
         self._vault, self._worker, self._branches, self._enrolment = vault, worker, branches, enrolment
-        self._ballast = ballast
+        self._ballast, self._mending = ballast, mending
 
     def enroll(self, body: bytes, address: str) -> bytes:
         """Trade a one-time code for the branch's credential."""
@@ -99,9 +102,11 @@ class IntakeDesk:
             self._share(branch, share).receiver.chunks(body)
         return b"{}"
 
-    def tasks(self, branch: str) -> bytes:
-        """Return what the branch is to do: nothing yet, and when to ask again."""
-        return _encode({"tasks": [], "poll_seconds": POLL_SECONDS})
+    def tasks(self, branch: str, share: str) -> bytes:
+        """Return what the share's agent is to do, and when to ask again."""
+        with _for_branches():
+            wanted = self._mending.files(self._share(branch, share).reader)
+        return _encode(Tasks([Task(CONTENTS_TASK, path) for path in wanted], POLL_SECONDS))
 
     def _share(self, branch: str, share: str) -> OpenShare:
         name = f"{branch}/{check_name('share', share)}"

@@ -16,14 +16,15 @@ from appliance.intake_desk import IntakeDesk
 from appliance.journal_desk import JournalDesk
 from appliance.keeping_desk import KeepingDesk
 from appliance.maintenance_desk import MaintenanceDesk
+from appliance.mending import Mending
 from appliance.path_purge import PathPurge
 from appliance.quotas import Quotas
 from appliance.removal_desk import RemovalDesk, RemovalParts
-from appliance.rights import Action
+from appliance.rights import Action, Rights
 from appliance.schedules import Schedules
 from appliance.seal_desk import SealDesk
 from appliance.share_desk import ShareDesk
-from appliance.tape_exporter import TapeExporter
+from appliance.tape_exporter import OpenSource, TapeExporter
 from appliance.vault import Vault
 from appliance.wiring import Parts, Plumbing
 from appliance.workers import make_workers
@@ -41,15 +42,7 @@ def make_parts(plumbing: Plumbing) -> Parts:
     vault.check_room, vault.note_burst = quotas.check, burst_entries(plumbing.audit)
     figures = BranchFigures(vault, plumbing.branches, quotas, plumbing.free_space)
     desk = ShareDesk(vault, workers.fold, plumbing.rights, plumbing.audit, plumbing.ballast, quotas.alerts, figures.complete)
-
-    @contextmanager
-    def open_source(actor: Actor, source: str) -> Iterator[SnapshotSource]:
-        share, _, moment = source.partition("@")
-        plumbing.rights.check_path(actor, Action.EXPORT, share)
-        with desk.static_source(share, moment) as (view, row):
-            yield SnapshotSource(view, row.id, row.label, row.taken_ns)
-
-    exporter = TapeExporter(open_source, plumbing.root.db / "inventory.db", plumbing.clock)
+    exporter = TapeExporter(_source_opener(desk, plumbing.rights), plumbing.root.db / "inventory.db", plumbing.clock)
     exporter.recover()
 
     backed_up = BackedUp(plumbing.root, vault.store, plumbing.audit, plumbing.clock, plumbing.chance, plumbing.files)
@@ -67,7 +60,9 @@ def make_parts(plumbing: Plumbing) -> Parts:
     removing = RemovalParts(vault, workers.keep, rights, audit, desk.share_status, branch_removal, purge)
     return Parts(
         shares=desk,
-        intake=IntakeDesk(vault, workers.fold, plumbing.branches, plumbing.enrolment, plumbing.ballast),
+        intake=IntakeDesk(
+            vault, workers.fold, plumbing.branches, plumbing.enrolment, plumbing.ballast, Mending(vault.store, plumbing.clock)
+        ),
         health=HealthDesk(vault, workers, backups.age_seconds, plumbing.ballast, figures.metrics),
         keeping=KeepingDesk(vault, workers.keep, rights, audit, schedules),
         sealing=SealDesk(vault, rights, audit),
@@ -81,3 +76,16 @@ def make_parts(plumbing: Plumbing) -> Parts:
         start=workers.start,
         close=close,
     )
+
+
+def _source_opener(desk: ShareDesk, rights: Rights) -> OpenSource:
+    """Return what opens a snapshot for export, for whoever may export its share."""
+
+    @contextmanager
+    def open_source(actor: Actor, source: str) -> Iterator[SnapshotSource]:
+        share, _, moment = source.partition("@")
+        rights.check_path(actor, Action.EXPORT, share)
+        with desk.static_source(share, moment) as (view, row):
+            yield SnapshotSource(view, row.id, row.label, row.taken_ns)
+
+    return open_source

@@ -1,10 +1,11 @@
-"""Sending contents once more that a waiting frame names and the appliance has lost meanwhile.
+"""Sending contents once more that the appliance has lost: those a waiting frame names, and those it asks for.
 
-What was put is kept for a time only unless a frame names it; a frame that waited longer needs its contents again. They
-are read from the files, if those still have them.
+What was put is kept for a time only unless a frame names it; a frame that waited longer needs its contents again. Of what was
+named long ago records may have gone bad. All are read from the files, if those still have them.
 """
 
 import os
+import stat
 
 from branch.contents import read_content
 from branch.folders import OpenFolders
@@ -62,24 +63,40 @@ def put_again(frame: Frame, root: bytes, uploader: Uploader) -> bool:
     except OSError:
         return False
     try:
-        results = [_put_file(folders, path, content, uploader) for path, content in wanted.items()]
+        results = [_put_file(folders, path, uploader) == (content,) for path, content in wanted.items()]
         return all(results)
     finally:
         folders.close()
 
 
-def _put_file(folders: OpenFolders, path: RelPath, expected: ContentRef, uploader: Uploader) -> bool:
+def put_file(root: bytes, path: RelPath, uploader: Uploader) -> bool:
+    """Put what the appliance lacks of one file; return whether it could be read."""
+    try:
+        folders = OpenFolders(root)
+    except OSError:
+        return False
+    try:
+        return bool(_put_file(folders, path, uploader))
+    finally:
+        folders.close()
+
+
+def _put_file(folders: OpenFolders, path: RelPath, uploader: Uploader) -> tuple[()] | tuple[ContentRef]:
+    """Return the content that was put; nothing when there is no such file, or it cannot be read."""
     folder, name = split(path)
     try:
         descriptor = os.open(name, _FLAGS, dir_fd=folders.open(folder))
     except OSError:
-        return False
+        return ()
     sink = _DirectSink(uploader)
     try:
-        content = read_content(descriptor, os.fstat(descriptor), sink, NOTHING_EARLIER).content
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_dev != os.fstat(folders.root).st_dev:
+            return ()
+        content = read_content(descriptor, found, sink, NOTHING_EARLIER).content
     except OSError:
-        return False
+        return ()
     finally:
         os.close(descriptor)
     sink.finish()
-    return content == expected
+    return (content,)

@@ -16,12 +16,12 @@ from branch.outbox import Outbox
 from branch.outbox_format import decode_frame_record
 from branch.outbox_scan import Entry
 from branch.pacer import HeldBack
-from branch.share_line import LinePool, ShareLine
+from branch.share_line import ShareLine
 from branch.share_state import ShareState
 from branch.uploader import Uploader
 from core.errors import Damaged, Refused, StagekeeperError, TryLater
 from staging.frame_format import Frame, read_header, unpack_frame
-from staging.protocol import Position, SequenceForked, SourceSession, SourceState
+from staging.protocol import Position, SequenceForked, SourceSession, SourceState, Task
 
 MAX_BODY_BYTES = 8 * 1024 * 1024  # of frames in one request
 _ENDED = (SourceState.FENCED, SourceState.FORKED)
@@ -36,14 +36,16 @@ class Sender:
     """Sends one share; `run` belongs to a thread of its own, everything else may be asked from others."""
 
     def __init__(
-        self, share_id: bytes, outbox: Outbox, line: ShareLine, pool: LinePool, state: ShareState, random: Random,
+        self, share_id: bytes, outbox: Outbox, line: ShareLine, state: ShareState, random: Random,
         retry_limit_seconds: float, acknowledged: Callable[[Position], None], put_again: Callable[[Frame], bool],
-        epoch_needed: Callable[[], None],
+        epoch_needed: Callable[[], None], asked: Callable[[list[Task]], None],
     ) -> None:  # fmt: skip
-        """Tell `acknowledged` of each advance before the outbox is trimmed; `put_again` sends a frame's contents anew."""
-        self._share_id, self._outbox, self._line, self._pool, self._state = share_id, outbox, line, pool, state
+        """Tell `acknowledged` of each advance before the outbox is trimmed; `put_again` sends a frame's contents anew; what the
+        appliance asks for goes to `asked`.
+        """
+        self._share_id, self._outbox, self._line, self._state = share_id, outbox, line, state
         self._backoff = Backoff(random, retry_limit_seconds)
-        self._acknowledged, self._put_again, self._epoch_needed = acknowledged, put_again, epoch_needed
+        self._acknowledged, self._put_again, self._epoch_needed, self._asked = acknowledged, put_again, epoch_needed, asked
         self._session = SourceSession()
         self._uploader = Uploader(line)
         self._stopping = threading.Event()
@@ -92,7 +94,7 @@ class Sender:
         entry = self._outbox.after(self._serial)
         if entry is None:
             if not self._outbox.wait(self._serial, self._poll_seconds) and not self._stopping.is_set():
-                self._poll_seconds = max(self._pool.tasks().poll_seconds, 1.0)
+                self._ask_for_tasks()
         elif entry.end is None:
             self._uploader.put_record(self._outbox.read(entry))
             self._serial = entry.serial
@@ -127,12 +129,17 @@ class Sender:
             self._end(error)
             return
         self._line.session = self._session.session
-        self._poll_seconds = max(opened.poll_seconds, 1.0)
         self._serial = outbox.serial_at(durable)
+        self._ask_for_tasks()
         self.has_opened = True
         self.has_tried.set()
         self._advance(durable)
         self._succeeded()
+
+    def _ask_for_tasks(self) -> None:
+        tasks = self._line.tasks()
+        self._poll_seconds = max(tasks.poll_seconds, 1.0)
+        self._asked(tasks.tasks)
 
     def _send_frames(self, first: Entry) -> None:
         body, payload_bytes, compressed_bytes, last = bytearray(), 0, 0, first

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
 
 from branch.effort import Effort
 from branch.line import ApplianceBusy, Line
@@ -17,7 +16,7 @@ from branch.pacer import Pacer
 from branch.wire import WireMeter
 from core.digest import Digest
 from staging.chunk_format import ChunkKind, decode_keys, encode_keys
-from staging.protocol import Acknowledged, Open, Opened
+from staging.protocol import Acknowledged, Open, Opened, Tasks
 
 SESSION_HEADER = "X-Stagekeeper-Session"
 _BYTES = "application/octet-stream"
@@ -25,13 +24,6 @@ MAX_KEYS = 20_000  # one question of `missing`
 
 Key = tuple[ChunkKind, Digest]
 _Answer = TypeVar("_Answer")
-
-
-class Tasks(Struct, frozen=True):
-    """What the appliance asks of this branch, and when to ask again."""
-
-    tasks: list[dict[str, object]]
-    poll_seconds: float
 
 
 class LinePool:
@@ -85,11 +77,6 @@ class LinePool:
                 line.close()
             self._idle.clear()
 
-    def tasks(self) -> Tasks:
-        """Ask what the appliance wants of this branch."""
-        answer, _ = self.call(None, "GET", "/intake/v1/tasks", b"", {})
-        return _decode(answer, Tasks)
-
 
 class ShareLine:
     """The endpoints of one share."""
@@ -99,6 +86,10 @@ class ShareLine:
         self._pool, self._path, self._meter, self.pacer = pool, f"/intake/v1/shares/{share}/", meter, pacer
         self.effort = effort
         self.session = ""
+
+    def tasks(self) -> Tasks:
+        """Ask what the appliance wants of this share."""
+        return _decode(self._call("GET", "tasks", b""), Tasks)
 
     def open(self, message: Open) -> Opened:
         """Begin a session."""

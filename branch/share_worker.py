@@ -5,11 +5,13 @@ import threading
 from collections.abc import Callable
 
 from branch.effort import Effort
+from branch.excludes import Excludes
 from branch.known_db import KnownDb
 from branch.leftovers import remove_memories
 from branch.limit_rule import LimitRule, parse_limit
 from branch.looking import Looking
 from branch.marks import Marks
+from branch.mender import Mender
 from branch.outbox import Outbox
 from branch.outbox_format import OutboxDamaged
 from branch.pacer import Pacer
@@ -54,10 +56,10 @@ class ShareWorker:
         self._pacer = Pacer(_rules(record), around.clock, around.wall_time, self._stopping.wait)
         line = ShareLine(around.pool, record.name, self.meter, self._pacer, Effort(around.clock))
         uploader = Uploader(line)
+        self.mender = Mender(record.path, Excludes(record.excludes), uploader, self._stopping)
         self.sender = Sender(
-            record.share_id, self.outbox, line, around.pool, self.state, around.new_random(),
-            around.settings.retry_limit_seconds, self._acknowledged, lambda frame: put_again(frame, record.path, uploader),
-            self._look_anew,
+            record.share_id, self.outbox, line, self.state, around.new_random(), around.settings.retry_limit_seconds,
+            self._acknowledged, lambda frame: put_again(frame, record.path, uploader), self._look_anew, self.mender.take,
         )  # fmt: skip
         self.marks = Marks(around.clock)
         self._watcher = None if is_once else Watcher(self.marks)
@@ -72,6 +74,7 @@ class ShareWorker:
     def start(self) -> None:
         """Start the threads."""
         self._start("send", self.sender.run)
+        self._start("mend", self.mender.run)
         if self._watcher is not None:
             self._start("watch", self._watcher.run)
         self._start("look", self._look_once if self._is_once else self.looking.run)
@@ -82,6 +85,7 @@ class ShareWorker:
         self.looking.stop()
         self._anew.set()
         self.sender.stop()
+        self.mender.stop()
         if self._watcher is not None:
             self._watcher.stop()
 
@@ -120,7 +124,7 @@ class ShareWorker:
     def is_durable(self) -> bool:
         """Tell whether all that was looked at is durable on the appliance, which was asked."""
         is_settled = self._is_looked.is_set() and self.sender.has_opened and not self.sender.needs_epoch
-        return is_settled and self.outbox.acknowledged == self.outbox.end
+        return is_settled and self.outbox.acknowledged == self.outbox.end and self.mender.is_idle()
 
     def _look_once(self) -> None:
         while self.looking.run_once():

@@ -42,6 +42,15 @@ def hits(readers: list[CatalogueReader], store: ChunkStore, digests: set[Digest]
                     yield from _of_state(reader, shots, state)
 
 
+def live_files(reader: CatalogueReader, store: ChunkStore, digests: set[Digest]) -> Iterator[RelPath]:
+    """Yield the paths of files whose present content any of the chunks, or a delta on one, is part of."""
+    below = _Below(store, digests | damage_db.deltas_on(store.parts.index, digests))
+    for page in states_with_contents(reader.query):
+        for state in page:
+            if state.died == LIVE and below.hit(state.kind, state.digest):
+                yield from (path for path, _, until in _paths(reader, state) if until == LIVE)
+
+
 class _Below:
     """Tells whether a content holds any of some chunks; what is known of recipe nodes is remembered."""
 

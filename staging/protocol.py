@@ -55,6 +55,26 @@ class Acknowledged(Struct, frozen=True):
     tasks: list[dict[str, Any]] = []
 
 
+class Task(Struct, frozen=True):
+    """What the appliance asks of a share's agent; a kind that the agent does not know is left alone.
+
+    `contents`: read the file at `path` and put what of it the appliance misses.
+    """
+
+    task: str
+    path: bytes = b""
+
+
+class Tasks(Struct, frozen=True):
+    """The answer to a question for tasks, and when to ask again."""
+
+    tasks: list[Task]
+    poll_seconds: float
+
+
+CONTENTS_TASK = "contents"
+
+
 class ProtocolMisuse(RuntimeError):
     """This side broke its own rules: a defect of ours, never of the peer."""
 

@@ -38,7 +38,7 @@ class IntakeViews:
         routes.add_url_rule(share + "/frames", view_func=self.frames, methods=["POST"])
         routes.add_url_rule(share + "/missing", view_func=self.missing, methods=["POST"])
         routes.add_url_rule(share + "/chunks", view_func=self.chunks, methods=["POST", "PUT"])
-        routes.add_url_rule("/tasks", view_func=self.tasks, methods=["GET"])
+        routes.add_url_rule(share + "/tasks", view_func=self.tasks, methods=["GET"])
         return routes
 
     def authenticate(self) -> Response | None:
@@ -76,10 +76,10 @@ class IntakeViews:
         session = _session()
         return _answer(self._intake.chunks(g.branch, share, session, self._body()))
 
-    def tasks(self) -> Response:
-        """Answer what the branch is asked to do."""
+    def tasks(self, share: str) -> Response:
+        """Answer what the share's agent is asked to do."""
         announced_length(request, 0, required=False)
-        return _answer(self._intake.tasks(g.branch))
+        return _answer(self._intake.tasks(g.branch, share))
 
     def _body(self) -> bytes:
         return read_body(request, self._settings.max_intake_body_bytes, required=True)

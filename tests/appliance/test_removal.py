@@ -19,6 +19,7 @@ from appliance.enrolment import EnrolmentDesk
 from appliance.find_indexes import FindIndexes
 from appliance.folding import fold_step, keep_step
 from appliance.intake_desk import IntakeDesk
+from appliance.mending import Mending
 from appliance.path_purge import PathPurge, PurgeBusy, PurgeHeld, RootPurged
 from appliance.removal_desk import NotDeleted, RemovalDesk, RemovalParts
 from appliance.removals import ShareHeld, ShareIsDeleted
@@ -173,7 +174,8 @@ def test_reading_goes_on_while_nothing_is_taken_any_more(rig: Rig) -> None:
 
 def test_the_agent_of_a_deleted_share_is_refused_by_name_with_the_remedy(rig: Rig) -> None:
     rig.send()
-    intake = IntakeDesk(rig.vault, ShareWorker("fold", list, lambda name: False), _nobody(), _nothing(), Ballast([], 0, 0))
+    worker, mending = ShareWorker("fold", list, lambda name: False), Mending(rig.vault.store, SettableClock())
+    intake = IntakeDesk(rig.vault, worker, _nobody(), _nothing(), Ballast([], 0, 0), mending)
     opening = b'{"share_id":"%s","epoch":1}' % base64.b64encode(SHARE.encode().ljust(16, b"-")[:16])
     intake.open("leeds", "finance", opening)
     rig.desk.delete_share(ADMIN, SHARE)

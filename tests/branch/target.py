@@ -25,7 +25,7 @@ from core.errors import StagekeeperError
 from staging.chunk_format import ChunkKind, PackedChunk, checked_bytes
 from staging.frame_format import Frame, unpack_frame
 from staging.journal import Cursor, Journal
-from staging.protocol import Open, PeerRefused
+from staging.protocol import CONTENTS_TASK, Open, PeerRefused, Task, Tasks
 from staging.receiver import ChunkMissing, Key, ShareReceiver
 from staging.recipe_format import decode_node, read_pieces
 
@@ -107,6 +107,7 @@ class Target:
         self.fault: Fault = lambda method, name: ""
         self.requests: list[str] = []
         self.poll_seconds = 30.0
+        self.wanted: list[bytes] = []  # the files that every share is asked for
         self.port = 0
         self._journals: dict[str, Journal] = {}
         self._receivers: dict[str, ShareReceiver] = {}
@@ -248,8 +249,6 @@ class _Handler(BaseHTTPRequestHandler):
             return json.dumps({"branch": "branch", "token": TOKEN}).encode()
         if target.is_revoked or self.headers["Authorization"] != f"Bearer {TOKEN}":
             raise BranchRevoked("the branch is revoked")
-        if name == "tasks":
-            return json.dumps({"tasks": [], "poll_seconds": target.poll_seconds}).encode()
         return self._share_answer(self.path.split("/")[-2], name, body)
 
     def _share_answer(self, share: str, name: str, body: bytes) -> bytes:
@@ -258,6 +257,10 @@ class _Handler(BaseHTTPRequestHandler):
             opened = self.target.receiver(share, message).open(message)
             return msgspec.json.encode(msgspec.structs.replace(opened, poll_seconds=self.target.poll_seconds))
         receiver = self.target.receiver(share)
+        if name == "tasks":
+            return msgspec.json.encode(
+                Tasks([Task(CONTENTS_TASK, path) for path in self.target.wanted], self.target.poll_seconds)
+            )
         if name == "frames":
             return msgspec.json.encode(receiver.frames(self.headers["X-Stagekeeper-Session"], body))
         if name == "missing":

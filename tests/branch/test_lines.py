@@ -119,7 +119,7 @@ def line_to(target: Target) -> Line:
 
 def test_refusals_keep_their_name_and_what_was_expected(rig: Rig) -> None:
     with pytest.raises(ApplianceRefused) as caught:
-        line_to(rig.target).request("GET", "/intake/v1/tasks")
+        line_to(rig.target).request("GET", "/intake/v1/shares/data/tasks")
     assert (caught.value.type, caught.value.status) == ("branch_revoked", 409)
 
 
@@ -127,10 +127,10 @@ def test_busy_and_absent_mean_try_later(rig: Rig) -> None:
     line = line_to(rig.target)
     rig.target.fault = lambda method, name: "busy"
     with pytest.raises(ApplianceBusy):
-        line.request("GET", "/intake/v1/tasks")
+        line.request("GET", "/intake/v1/shares/data/tasks")
     rig.target.stop()
     with pytest.raises(Unreachable):
-        line.request("GET", "/intake/v1/tasks")
+        line.request("GET", "/intake/v1/shares/data/tasks")
 
 
 def test_a_connection_closed_meanwhile_is_opened_anew(rig: Rig) -> None:

@@ -34,8 +34,8 @@ def test_enrolling_needs_no_token_and_tells_the_address(client: FlaskClient, app
 
 
 def test_tasks_are_asked_for(client: FlaskClient) -> None:
-    assert client.get("/intake/v1/tasks", headers=HEADERS).data == b"[]"
-    assert client.get("/intake/v1/tasks").status_code == 401
+    assert client.get(f"{SHARE}/tasks", headers=HEADERS).data == b"tasks of leeds/office"
+    assert client.get(f"{SHARE}/tasks").status_code == 401
 
 
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Bearer wrong", "Basic eDp5", f"bearer{BRANCH_TOKEN}"])
