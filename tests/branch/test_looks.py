@@ -49,7 +49,7 @@ def test_nothing_is_sent_when_nothing_changed(laid: Rig) -> None:
     asked = len(laid.target.requests)
     laid.once()
     assert laid.target.durable() == durable
-    assert laid.target.requests[asked:] == ["open"]
+    assert laid.target.requests[asked:] == ["open", "tasks"]
 
 
 def test_a_rename_is_one_change(laid: Rig) -> None:
