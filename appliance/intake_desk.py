@@ -9,6 +9,7 @@ import msgspec
 
 from appliance.ballast import Ballast, no_room
 from appliance.branches import Branches
+from appliance.comparing import compare
 from appliance.enrolment import EnrolmentDesk
 from appliance.mending import Mending
 from appliance.names import check_name
@@ -101,6 +102,11 @@ class IntakeDesk:
         with _for_branches():
             self._share(branch, share).receiver.chunks(body)
         return b"{}"
+
+    def compare(self, branch: str, share: str, body: bytes) -> bytes:
+        """Answer which folders of the branch's copy are different here."""
+        with _for_branches():
+            return compare(self._share(branch, share), body)
 
     def tasks(self, branch: str, share: str) -> bytes:
         """Return what the share's agent is to do, and when to ask again."""

@@ -57,6 +57,13 @@ class LookRules:
     own_state: os.stat_result  # the agent's own state is never a part of a share
     entering: Callable[[RelPath, int], None]
 
+    def is_left_out(self, path: RelPath, name: bytes, found: os.stat_result) -> bool:
+        """Tell whether the entry `name` at `path` is no part of the share."""
+        own = self.own_state
+        if found.st_ino == own.st_ino and found.st_dev == own.st_dev:
+            return True
+        return self.excludes.match(path, name, stat.S_ISDIR(found.st_mode))
+
 
 @dataclass(slots=True)
 class Findings:
@@ -161,7 +168,7 @@ class Look:
                 continue
             seen.add(name)
             may_be_left_out = excludes is not None or found.st_ino == own_inode
-            if may_be_left_out and self._is_left_out(join(folder, name), name, found):
+            if may_be_left_out and self._rules.is_left_out(join(folder, name), name, found):
                 if row is not None:
                     self._placing.note_gone(folder, row, is_certain=True)
                 continue
@@ -283,12 +290,6 @@ class Look:
         self.findings.not_protected[join(folder, name)] = OTHER_FILE_SYSTEM
         if row is None and stat.S_ISDIR(found.st_mode):
             self._create(folder, name, found, Kind.FOLDER)
-
-    def _is_left_out(self, path: RelPath, name: bytes, found: os.stat_result) -> bool:
-        own = self._rules.own_state
-        if found.st_ino == own.st_ino and found.st_dev == own.st_dev:
-            return True
-        return self._rules.excludes.match(path, name, stat.S_ISDIR(found.st_mode))
 
     # -- reading --------------------------------------------------------------------------------------------------
 

@@ -86,10 +86,10 @@ def kind_of(found: os.stat_result) -> Kind:
 class NodeReader:
     """Reads nodes by name in an open folder."""
 
-    def __init__(self, attributes: AttributeReader, sink: ChunkSink, clock: Clock, signing: Signing) -> None:
-        """Hand contents to `sink`, and sign them."""
+    def __init__(self, attributes: AttributeReader, sink: ChunkSink, clock: Clock, signing: Signing | None) -> None:
+        """Hand contents to `sink`, and sign them if `signing` is given."""
         self._attributes, self._sink, self._clock, self._signing = attributes, sink, clock, signing
-        self._signer = SignatureWriter(signing)
+        self._signer = SignatureWriter(signing) if signing is not None else None
         self._flags = _FLAGS | os.O_NOATIME
 
     def read(self, folder: int, name: bytes, found: os.stat_result, earlier: Earlier = NOTHING_EARLIER) -> Reading:
@@ -161,7 +161,7 @@ class NodeReader:
 
     def _content(self, descriptor: int, found: os.stat_result, earlier: Earlier) -> ReadContent:
         """Read a file as ranges if it was signed and little has changed, by chunks otherwise."""
-        if earlier.signature is not None and earlier.signature.serves(found.st_size):
+        if self._signing is not None and earlier.signature is not None and earlier.signature.serves(found.st_size):
             ranges = read_ranges(whole_windows(descriptor, found, self._sink), earlier, self._signing)
             if ranges is not None:
                 return ranges
@@ -169,6 +169,8 @@ class NodeReader:
 
     def _forget(self, read: ReadContent | None) -> None:
         """Forget the pages of a reading that counts for nothing; those of ranges are the old ones, and stay."""
+        if self._signer is None or self._signing is None:
+            return
         self._signer.forget()
         if read is not None and read.signature is not None and read.written is None:
             self._signing.pages.drop(read.signature.signature.number)

@@ -16,6 +16,7 @@ from branch.pacer import Pacer
 from branch.wire import WireMeter
 from core.digest import Digest
 from staging.chunk_format import ChunkKind, decode_keys, encode_keys
+from staging.comparison import Answer, Question
 from staging.protocol import Acknowledged, Open, Opened, Tasks
 
 SESSION_HEADER = "X-Stagekeeper-Session"
@@ -107,6 +108,14 @@ class ShareLine:
         for start in range(0, len(keys), MAX_KEYS):
             found.update(decode_keys(self._call("POST", "missing", encode_keys(keys[start : start + MAX_KEYS]))))
         return found
+
+    def compare(self, question: Question) -> Answer:
+        """Ask which folders are different on the appliance, with their names."""
+        answer = self._call("POST", "compare", msgspec.msgpack.encode(question))
+        try:
+            return msgspec.msgpack.decode(answer, type=Answer)
+        except msgspec.MsgspecError as error:
+            raise ApplianceBusy(f"the appliance's answer cannot be read: {error}", remedy="upgrade the agent") from error
 
     def chunks(self, body: bytes, payload_bytes: int, compressed_bytes: int) -> None:
         """Put chunks; they are durable on return."""

@@ -38,6 +38,7 @@ class IntakeViews:
         routes.add_url_rule(share + "/frames", view_func=self.frames, methods=["POST"])
         routes.add_url_rule(share + "/missing", view_func=self.missing, methods=["POST"])
         routes.add_url_rule(share + "/chunks", view_func=self.chunks, methods=["POST", "PUT"])
+        routes.add_url_rule(share + "/compare", view_func=self.compare, methods=["POST"])
         routes.add_url_rule(share + "/tasks", view_func=self.tasks, methods=["GET"])
         return routes
 
@@ -75,6 +76,10 @@ class IntakeViews:
         """Take chunks."""
         session = _session()
         return _answer(self._intake.chunks(g.branch, share, session, self._body()))
+
+    def compare(self, share: str) -> Response:
+        """Tell which folders are different here."""
+        return _answer(self._intake.compare(g.branch, share, self._body()))
 
     def tasks(self, share: str) -> Response:
         """Answer what the share's agent is asked to do."""

@@ -17,8 +17,8 @@ from core.digest import ZERO_DIGEST, Digest, digest_of
 from core.framing import read_records, record_parts
 from snapshots import control_format, name_block_format, pack_format
 from snapshots.control_format import SnapshotLabelled, decode_control, encode_control
-from staging import chunk_format, journal_format, recipe_format
-from staging.changes import Barrier, Chunk, Truncate, Write
+from staging import chunk_format, comparison, journal_format, recipe_format
+from staging.changes import Attributes, Barrier, Chunk, Kind, Truncate, Write
 from staging.chunk_format import ChunkKind, Form, PackedChunk
 from staging.frame_format import check_frame, unpack_frame
 from staging.protocol import Position
@@ -65,6 +65,13 @@ def test_chunk_item() -> None:
     assert b"".join(chunk_format.item_parts(hello)) == golden("chunks.md")
     (read,) = chunk_format.read_items(golden("chunks.md"))
     assert chunk_format.checked_bytes(read) == b"hello"
+
+
+def test_comparison() -> None:
+    assert comparison.FOLDER_DIGEST == golden("comparison.md", "digest of a folder among")
+    file = comparison.entry_digest(Kind.FILE, Attributes(0o644, 0, 0, 0), None, b"", 0)
+    names = {b"a": file, comparison.OWN: comparison.own_digest(Attributes(0o755, 0, 0, 0))}
+    assert comparison.folder_digest(names) == golden("comparison.md", "digest of a folder (")
 
 
 def test_recipe_node() -> None:

@@ -280,6 +280,10 @@ class MemoryIntake:
         """Take chunks."""
         return self._keep(body, "chunks", branch, share, session)
 
+    def compare(self, branch: str, share: str, body: bytes) -> bytes:
+        """Compare."""
+        return self._keep(body, "compare", branch, share)
+
     def tasks(self, branch: str, share: str) -> bytes:
         """Answer tasks."""
         return f"tasks of {branch}/{share}".encode()

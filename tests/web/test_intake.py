@@ -19,7 +19,7 @@ HEADERS = {"Authorization": f"Bearer {BRANCH_TOKEN}", "X-Stagekeeper-Session": "
 
 def test_bodies_are_handed_on_as_they_came(client: FlaskClient, appliance: MemoryOperations) -> None:
     body = bytes(range(256)) * 300
-    for verb in ("open", "frames", "missing", "chunks"):
+    for verb in ("open", "frames", "missing", "chunks", "compare"):
         answer = client.post(f"{SHARE}/{verb}", data=body, headers=HEADERS)
         assert (answer.status_code, answer.mimetype) == (200, "application/octet-stream")
         assert answer.data == b"\x00" + body[::-1]
