@@ -14,6 +14,7 @@ from appliance.enrolment import EnrolmentDesk
 from appliance.mending import Mending
 from appliance.names import check_name
 from appliance.removals import check_not_deleted
+from appliance.rows import snapshot_of
 from appliance.share_worker import ShareWorker
 from appliance.vault import OpenShare, ShareNotFound, Vault
 from core.database import DatabaseRefused, DatabaseUnavailable
@@ -21,6 +22,7 @@ from core.durable import NoSpace, WriteFailed
 from core.errors import Refused, Stopped
 from staging.protocol import CONTENTS_TASK, Open, Task, Tasks
 from staging.receiver import POLL_SECONDS
+from web.share_values import Snapshot
 
 _LOG = logging.getLogger("stagekeeper.intake")
 _Form = TypeVar("_Form")
@@ -44,6 +46,13 @@ class EnrollRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     token: str
     host: str = ""
+
+
+class BarrierAnswer(msgspec.Struct, frozen=True):
+    """What became of a barrier: without a snapshot it is not folded yet, or none stands there."""
+
+    folded_sequence: int
+    snapshot: Snapshot | None
 
 
 class IntakeDesk:
@@ -102,6 +111,14 @@ class IntakeDesk:
         with _for_branches():
             self._share(branch, share).receiver.chunks(body)
         return b"{}"
+
+    def barrier(self, branch: str, share: str, sequence: int) -> bytes:
+        """Return how far the share is folded, and the snapshot that its agent asked for at a sequence, if it is there."""
+        with _for_branches():
+            opened = self._share(branch, share)
+            folded = opened.fold.sequence  # asked first: what is folded by then is found
+            row = opened.reader.ledger.barrier(sequence)
+        return _encode(BarrierAnswer(folded, snapshot_of(row, max(folded, row.sequence)) if row is not None else None))
 
     def compare(self, branch: str, share: str, body: bytes) -> bytes:
         """Answer which folders of the branch's copy are different here."""

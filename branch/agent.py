@@ -9,7 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
+from branch.barrier_db import Asked, BarrierDb
 from branch.certificate import pinned_context
+from branch.hold import end_left_holds
 from branch.leftovers import remove_leftovers
 from branch.limits import WallTime
 from branch.line import Line, parse_address
@@ -71,26 +73,33 @@ class Agent:
 
     def __init__(
         self, state: StateDirectory, settings: Settings, clock: Clock, wall_time: WallTime, files: FileLayer,
-        new_random: Callable[[], Random],
+        new_random: Callable[[], Random], stopping: threading.Event | None = None,
     ) -> None:  # fmt: skip
-        """Read the enrolment and take the lock; nothing is sent yet."""
+        """Read the enrolment and take the lock; nothing is sent yet. `stopping` is one of its own unless given."""
         claim_state(state, files)
         self._db = StateDb(state.database)
         enrolment = self._db.enrolment()
-        self._lock = StateLock(state)
+        try:
+            self._lock = StateLock(state)
+        except AgentRunning:
+            self._db.close()
+            raise
+        self._barriers = BarrierDb(state.database)
         self._state, self._settings, self._clock, self._files = state, settings, clock, files
         self._workers: dict[bytes, ShareWorker] = {}
         self._status = StatusWriter(state.status, files)
         self._threads = ThreadPoolExecutor(settings.upload_threads, thread_name_prefix="upload")
-        self._pool = _pool(enrolment, settings)
+        self._pool = pool_of(enrolment, settings)
         self._around = Surroundings(state, settings, clock, wall_time, files, self._pool, self._threads, new_random)
-        self.stopping = threading.Event()
+        self.stopping = stopping or threading.Event()
 
     def run(self) -> None:
         """Work for all shares until `stopping` is set."""
         try:
+            end_left_holds(self._barriers)
             while not self.stopping.is_set():
                 self._follow_shares()
+                self._hand_on_barriers()
                 self._raise_failures()
                 self._status.write(self._workers)
                 self.stopping.wait(_ROUND_SECONDS)
@@ -100,6 +109,7 @@ class Agent:
     def run_once(self, timeout_seconds: float) -> list[ShareStatus]:
         """Look at all shares once and return when everything is durable; `TimedOut` keeps the rest in the outbox."""
         try:
+            end_left_holds(self._barriers)
             for record in self._db.shares():
                 self._begin(record, is_once=True)
             self._await_durable(timeout_seconds)
@@ -107,31 +117,57 @@ class Agent:
         finally:
             self._end()
 
+    def run_for_barrier(self, asked: Asked) -> None:
+        """Look at one share, make a barrier behind that, and return when it is durable or has failed; `TimedOut`."""
+        try:
+            end_left_holds(self._barriers)
+            for record in self._db.shares():
+                if record.share_id == asked.share_id:
+                    self._begin(record, is_once=True, asked=asked)
+            while self._are_waiting() and not self._barriers.outcome(asked.number).failed:
+                if self._clock.now_ns() > asked.deadline_ns:
+                    raise self._timed_out()
+                if self.stopping.wait(_ONCE_ROUND_SECONDS):
+                    raise Interrupted
+        finally:
+            self._end()
+
     def _await_durable(self, timeout_seconds: float) -> None:
         last_progress: list[tuple[int, ...]] = []
         since = self._clock.monotonic()
-        while True:
-            self._raise_failures()
-            waiting = [worker for worker in self._workers.values() if not worker.is_durable()]
-            for worker in waiting:
-                refusal = worker.sender.ended or worker.sender.refusal
-                if refusal is not None:
-                    raise refusal
-            rootless = [worker for worker in waiting if worker.state.root_reason]
-            if len(waiting) == len(rootless):
-                if rootless:
-                    state = rootless[0].state
-                    raise RootMissing(state.root_reason, remedy=state.root_remedy)
-                return
+        while self._are_waiting():
             progress = [worker.progress() for worker in self._workers.values()]
             if progress != last_progress:
                 last_progress, since = progress, self._clock.monotonic()
             elif self._clock.monotonic() - since > timeout_seconds:
-                reasons = {worker.shown()[1] for worker in waiting} - {""}
-                detail = "; ".join(sorted(reasons)) or "the appliance does not answer"
-                raise TimedOut(f"not durable in time: {detail}", remedy="run it again: what was found is kept")
+                raise self._timed_out()
             if self.stopping.wait(_ONCE_ROUND_SECONDS):
                 raise Interrupted
+
+    def _are_waiting(self) -> bool:
+        """Tell whether shares wait to be durable; raise what keeps them from it until somebody acts."""
+        self._raise_failures()
+        waiting = [worker for worker in self._workers.values() if not worker.is_durable()]
+        for worker in waiting:
+            refusal = worker.sender.ended or worker.sender.refusal
+            if refusal is not None:
+                raise refusal
+        rootless = [worker for worker in waiting if worker.state.root_reason]
+        if rootless and len(waiting) == len(rootless):
+            state = rootless[0].state
+            raise RootMissing(state.root_reason, remedy=state.root_remedy)
+        return bool(waiting)
+
+    def _timed_out(self) -> TimedOut:
+        reasons = {worker.shown()[1] for worker in self._workers.values() if not worker.is_durable()} - {""}
+        detail = "; ".join(sorted(reasons)) or "the appliance does not answer"
+        return TimedOut(f"not durable in time: {detail}", remedy="run it again: what was found is kept")
+
+    def _hand_on_barriers(self) -> None:
+        for asked in self._barriers.pending(self._clock.now_ns()):
+            worker = self._workers.get(asked.share_id)
+            if worker is not None:
+                worker.ask_for_barrier(asked)
 
     def _follow_shares(self) -> None:
         """Start and end workers as shares are protected, changed and unprotected."""
@@ -149,9 +185,11 @@ class Agent:
                 self._workers[record.share_id].take_limits(record)  # at work already: nothing is begun anew for them
         remove_leftovers(self._state, self._db, self._files)
 
-    def _begin(self, record: ShareRecord, is_once: bool) -> None:
+    def _begin(self, record: ShareRecord, is_once: bool, asked: Asked | None = None) -> None:
         worker = ShareWorker(record, self._around, is_once)
         self._workers[record.share_id] = worker
+        if asked is not None:
+            worker.ask_for_barrier(asked)
         worker.start()
 
     def _raise_failures(self) -> None:
@@ -169,6 +207,7 @@ class Agent:
             worker.join()
         self._threads.shutdown(cancel_futures=True)
         self._status.write(self._workers)
+        self._barriers.close()
         self._db.close()
         self._lock.close()
 
@@ -179,7 +218,8 @@ def _is_same_share(one: ShareRecord, other: ShareRecord) -> bool:
     )  # fmt: skip
 
 
-def _pool(enrolment: Enrolment, settings: Settings) -> LinePool:
+def pool_of(enrolment: Enrolment, settings: Settings) -> LinePool:
+    """Return connections to the appliance of an enrolment, none of them made yet."""
     address = parse_address(enrolment.url)
     certificate = ssl.PEM_cert_to_DER_cert(enrolment.certificate)
     context = pinned_context(enrolment.certificate)

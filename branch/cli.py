@@ -1,21 +1,20 @@
 """The command `stagekeeper-agent`: parse, make one call, print the answer."""
 
-import functools
-import json
 import logging
 import os
 import re
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
-from typing import Any
 
 import click
 import msgspec
 
 from branch.agent import Agent, AgentRunning, Interrupted, StateLock
 from branch.cli_errors import DIFFERENCES, DONE, INTERRUPTED, OUR_FAULT, USAGE, exit_code_of, print_failure
+from branch.cli_given import Given, common_options
+from branch.cli_mark import mark
 from branch.enrolment import AlreadyEnrolled, enroll
 from branch.excludes import Excludes
 from branch.folders import OpenFolders
@@ -23,9 +22,7 @@ from branch.leftovers import remove_leftovers
 from branch.limit_rule import LimitUnreadable, parse_limit
 from branch.look import OTHER_FILE_SYSTEM
 from branch.root import mark_of
-from branch.settings import STATE_VARIABLE, StateDirectory, read_settings, state_directory
-from branch.state_db import StateDb
-from branch.state_folder import claim_state
+from branch.settings import read_settings
 from branch.status import LimitStatus, ShareStatus, read_status
 from branch.survey import survey
 from core.clock import NANOSECONDS, SystemClock, parse_time
@@ -47,47 +44,17 @@ class NoSuchFolder(NotFound):
     """The folder to protect is not there."""
 
 
-class _Given:
-    """The options that every command takes, before or after its name."""
-
-    def __init__(self) -> None:
-        self.state: str | None = None
-        self.json = False
-
-    @property
-    def directory(self) -> StateDirectory:
-        return state_directory(self.state)
-
-    def database(self) -> StateDb:
-        directory = self.directory
-        claim_state(directory)
-        return StateDb(directory.database)
-
-
-def _common(function: Callable[..., Any]) -> Callable[..., Any]:
-    @click.option("--state", metavar="DIR", help=f"State directory (default: {STATE_VARIABLE} or /var/lib/stagekeeper-agent).")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-    @functools.wraps(function)
-    def wrapped(state: str | None, as_json: bool, **values: Any) -> Any:
-        given = click.get_current_context().ensure_object(_Given)
-        given.state = state or given.state
-        given.json = as_json or given.json
-        return function(given, **values)
-
-    return wrapped
-
-
 @click.group()
-@_common
-def agent(given: _Given) -> None:
+@common_options
+def agent(given: Given) -> None:
     """Protect folders of this server: bring every change to a Stagekeeper appliance."""
 
 
 @agent.command("enroll")
 @click.argument("url")
 @click.argument("code")
-@_common
-def enroll_command(given: _Given, url: str, code: str) -> int:
+@common_options
+def enroll_command(given: Given, url: str, code: str) -> int:
     """Make this server known to the appliance at URL with the one-time CODE of `stagekeeper branch add`."""
     database = given.database()
     if database.is_enrolled():
@@ -95,7 +62,7 @@ def enroll_command(given: _Given, url: str, code: str) -> int:
         raise AlreadyEnrolled(f"this is branch {known.branch} of {known.url}", remedy="use another state directory")
     enrolment = enroll(url, code, read_settings(given.directory).request_timeout_seconds)
     database.set_enrolment(enrolment)
-    _answer(given, {"branch": enrolment.branch, "url": enrolment.url}, f"enrolled as {enrolment.branch} at {enrolment.url}")
+    given.answer({"branch": enrolment.branch, "url": enrolment.url}, f"enrolled as {enrolment.branch} at {enrolment.url}")
     return DONE
 
 
@@ -109,9 +76,9 @@ def enroll_command(given: _Given, url: str, code: str) -> int:
               " several rules the one that covers the least of a week holds; local time. Without --limit: no limit.")  # fmt: skip
 @click.option("--exclude", "patterns", multiple=True, metavar="PATTERN", help="Leave out; like *.tmp, var/cache/* or build/.")
 @click.option("--dry-run", is_flag=True, help="Only count what would be protected.")
-@_common
+@common_options
 def protect(
-    given: _Given, path: bytes, share: str, capture: str, mode: str, limits: Sequence[str], patterns: Sequence[str],
+    given: Given, path: bytes, share: str, capture: str, mode: str, limits: Sequence[str], patterns: Sequence[str],
     dry_run: bool,
 ) -> int:  # fmt: skip
     """Protect the folder PATH as SHARE; a protected one takes new patterns and limits and is taken as it stands now."""
@@ -137,14 +104,14 @@ def protect(
         "share": share, "path": show_path(root), "capture": capture, "mode": mode, "excludes": list(patterns),
         "limits": list(limits),
     }  # fmt: skip
-    _answer(given, document, f"{show_path(root)} is protected as {share} while `stagekeeper-agent run` runs")
+    given.answer(document, f"{show_path(root)} is protected as {share} while `stagekeeper-agent run` runs")
     return DONE
 
 
 @agent.command()
 @click.argument("share")
-@_common
-def unprotect(given: _Given, share: str) -> int:
+@common_options
+def unprotect(given: Given, share: str) -> int:
     """End the protection of SHARE; what the appliance has stays there, and goes on when SHARE is protected again."""
     directory, database = given.directory, given.database()
     database.unprotect(share)
@@ -155,7 +122,7 @@ def unprotect(given: _Given, share: str) -> int:
     else:
         remove_leftovers(directory, database, OS_FILES)
         lock.close()
-    _answer(given, {"share": share}, f"{share} is no longer protected")
+    given.answer({"share": share}, f"{share} is no longer protected")
     return DONE
 
 
@@ -163,8 +130,8 @@ def unprotect(given: _Given, share: str) -> int:
 @click.option("--once", is_flag=True, help="Look once, return when everything is durable.")
 @click.option("--timeout", "timeout_seconds", type=click.FloatRange(min=0), default=300.0, show_default=True,
               help="With --once: give up after so many seconds without progress; the outbox is kept.")  # fmt: skip
-@_common
-def run(given: _Given, once: bool, timeout_seconds: float) -> int:
+@common_options
+def run(given: Given, once: bool, timeout_seconds: float) -> int:
     """Watch the protected folders and send every change (or, with --once, what has changed until now)."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     settings = read_settings(given.directory)
@@ -183,8 +150,8 @@ def run(given: _Given, once: bool, timeout_seconds: float) -> int:
 
 
 @agent.command("status")
-@_common
-def status_command(given: _Given) -> int:
+@common_options
+def status_command(given: Given) -> int:
     """Tell how each share is doing; works beside a running agent."""
     directory = given.directory
     now_ns = SystemClock().now_ns()
@@ -192,6 +159,9 @@ def status_command(given: _Given) -> int:
     statuses = [read_status(directory.status, record, now_ns, machine_time) for record in shares]
     _answer_statuses(given, statuses, given.database().is_enrolled())
     return DONE
+
+
+agent.add_command(mark)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -235,7 +205,7 @@ def _limit_words(limit: LimitStatus) -> str:
     return f"{words} until {machine_time(parse_time(limit.until) // NANOSECONDS):%Y-%m-%d %H:%M}" if limit.until else words
 
 
-def _dry_run(given: _Given, share: str, root: bytes, excludes: Excludes) -> int:
+def _dry_run(given: Given, share: str, root: bytes, excludes: Excludes) -> int:
     counted = survey(root, excludes)
     document = {
         "share": share,
@@ -246,15 +216,11 @@ def _dry_run(given: _Given, share: str, root: bytes, excludes: Excludes) -> int:
         "not_protected": [{"path": show_path(path), "reason": reason} for path, reason in counted.not_protected],
     }
     text = f"{counted.files} files in {counted.folders} folders, {counted.logical_bytes} bytes, {counted.excluded} left out"
-    _answer(given, document, text)
+    given.answer(document, text)
     return DONE
 
 
-def _answer(given: _Given, document: dict[str, Any], text: str) -> None:
-    click.echo(json.dumps(document) if given.json else text)
-
-
-def _answer_statuses(given: _Given, statuses: list[ShareStatus], enrolled: bool = True) -> None:
+def _answer_statuses(given: Given, statuses: list[ShareStatus], enrolled: bool = True) -> None:
     document = {"shares": msgspec.to_builtins(statuses), "next": None}
     lines = [
         f"{s.share}: {s.state}{f' ({s.reason})' if s.reason else ''}, durable up to {s.durable_sequence},"
@@ -269,4 +235,4 @@ def _answer_statuses(given: _Given, statuses: list[ShareStatus], enrolled: bool 
         lines.insert(0, "this server is not enrolled, so nothing is sent: stagekeeper-agent enroll URL CODE")
     if not statuses:
         lines.append("no folder is protected yet: stagekeeper-agent protect PATH --as SHARE")
-    _answer(given, document, "\n".join(lines))
+    given.answer(document, "\n".join(lines))

@@ -8,6 +8,8 @@ import logging
 import threading
 
 from branch.attributes import AttributeReader, Owners
+from branch.barrier_db import Asked
+from branch.barriers import BarrierNotMade, Barriers
 from branch.block_sums import BlockSums
 from branch.excludes import Excludes
 from branch.held import HeldChunks
@@ -30,11 +32,14 @@ from branch.watcher import Watcher
 from branch.wire import WireMeter
 from core.database import DatabaseError, OperationalError
 from core.errors import StagekeeperError, TryLater
+from core.relpath import ROOT
+from staging.changes import Barrier
 
 _log = logging.getLogger("stagekeeper.agent")
 _PAUSE_SECONDS = 2.0  # between attempts to look, when the last one failed
 _LONGEST_REST_SECONDS = 30.0  # a look takes at most half the time, but a long one does not stop the next for long
 _LINE_SECONDS = 2.0
+_YOUNG_SECONDS = 0.05  # then a file that was just written is old enough for a later change to show in its times
 _ROUNDS = 10  # of looking again at what moved under the look, when there is only one
 
 
@@ -64,7 +69,11 @@ class Looking:
         self._own_state = around.state.path.stat()
         settings = around.settings
         self._road = Road(uploader, around.threads, sender.is_open, self._check, settings.outbox_limit_bytes, state.full)
+        self._barriers = Barriers(
+            around.state.database, around.state.hooks, record.name, around.clock, self._look_for_barrier, self._seal_barrier
+        )
         self._mirror_end = 0
+        self._has_settled = True  # whether nothing moved under the last look
         self.steps = 0  # grows while a look goes on
         self.looking_at_ns: int | None = None
         self.recover()
@@ -88,6 +97,8 @@ class Looking:
                 next_full = clock.monotonic() + pause
             else:
                 self._stopping.wait(min(clock.monotonic() - begin, _LONGEST_REST_SECONDS))
+            if scope is not None:
+                self._barriers.make_all(self._stopping.is_set)
 
     def run_once(self) -> bool:
         """Look at everything, then at what moved meanwhile; return False when that was ended by `stop`."""
@@ -100,7 +111,13 @@ class Looking:
             if self._marks.oldest_ns() is None:
                 break
             self._stopping.wait(self._around.settings.settle_seconds)
-        return True
+        self._barriers.make_all(self._stopping.is_set)
+        return not self._stopping.is_set()
+
+    def ask_for_barrier(self, asked: Asked) -> None:
+        """Make a barrier soon, behind a look at everything; may be called again for one that waits. Any thread may call."""
+        if self._barriers.ask(asked):
+            self._marks.mark(ROOT, b"")  # the next look comes now
 
     def stop(self) -> None:
         """End looking soon."""
@@ -129,6 +146,34 @@ class Looking:
             self.looking_at_ns = None
         self._state.look("")
         return scope
+
+    def _look_for_barrier(self) -> bool:
+        """Look at everything, then at what moved meanwhile; raise when that is not possible."""
+        self._marks.mark_all()
+        for _ in range(_ROUNDS):
+            if self.try_look() is None:
+                state, reason = self._state.shown()
+                raise BarrierNotMade(
+                    f"the share could not be looked at: {reason or state}", remedy="mark it again when it is good"
+                )
+            if self._has_settled:
+                return True
+            self._stopping.wait(_YOUNG_SECONDS)
+        return False
+
+    def _seal_barrier(self, barrier: Barrier) -> int:
+        """Seal a barrier as a frame of its own, and the memory behind it."""
+        try:
+            end = self._outbox.seal([], [barrier], [], self._around.clock.now_ns())
+            self._known.commit(end)
+        except OperationalError as error:
+            self.recover()
+            raise BarrierNotMade(f"the memory cannot be written: {error}", remedy="free disk space") from error
+        except StagekeeperError:
+            self.recover()
+            raise
+        self._outbox.note_committed(end)
+        return end.sequence
 
     def recover(self) -> None:
         """Take the memory back to its last commit and lead it up to the outbox's end; lay a baseline if it does not fit."""
@@ -192,6 +237,7 @@ class Looking:
         finally:
             folders.close()
         self._state.take_findings(findings, scope.is_full)
+        self._has_settled = findings.again.is_empty
         self._marks.restore(findings.again)
         if not is_group:
             self._mirror_end = self._outbox.end.sequence

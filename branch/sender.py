@@ -25,7 +25,7 @@ from staging.protocol import Position, SequenceForked, SourceSession, SourceStat
 
 MAX_BODY_BYTES = 8 * 1024 * 1024  # of frames in one request
 _ENDED = (SourceState.FENCED, SourceState.FORKED)
-_LASTING = frozenset(
+LASTING = frozenset(
     {"branch_revoked", "token_refused", "share_mismatch", "share_is_deleted", "sign_in_required", "forbidden"}
 )  # until an operator acts
 _HELD_BACK_SECONDS = 1.0  # until a share that is held back is looked at again
@@ -203,7 +203,7 @@ class Sender:
         elif error.name == "chunk_missing":
             self._is_lacking = True
         else:
-            if error.name in _LASTING:
+            if error.name in LASTING:
                 self.refusal = error
                 self._state.refused(error.message)
             self._retry(error)

@@ -59,6 +59,11 @@ class StateDirectory:
         return self.path / "status.json"
 
     @property
+    def hooks(self) -> Path:
+        """Return the file that names the commands around marks."""
+        return self.path / "hooks.toml"
+
+    @property
     def shares(self) -> Path:
         """Return the folder that holds one folder a share."""
         return self.path / "shares"

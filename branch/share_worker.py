@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from branch.barrier_db import Asked
 from branch.effort import Effort
 from branch.excludes import Excludes
 from branch.known_db import KnownDb
@@ -104,6 +105,10 @@ class ShareWorker:
         """Go on with the limits of a record that is the same otherwise."""
         self.record = record
         self._pacer.set_rules(_rules(record))
+
+    def ask_for_barrier(self, asked: Asked) -> None:
+        """Make a barrier soon; may be called again for one that waits."""
+        self.looking.ask_for_barrier(asked)
 
     def shown(self) -> tuple[str, str]:
         """Return (state, reason) as of now."""

@@ -10,7 +10,7 @@ from snapshots.anchors import AnchorLimits, SinceAnchor
 from snapshots.catalogue_db import CatalogueWriter
 from snapshots.change_fold import ChangeFold
 from snapshots.control_format import SnapshotTaken
-from snapshots.ledger_db import Counters, LedgerWriter
+from snapshots.ledger_db import BARRIER, Counters, LedgerWriter
 from staging.changes import Barrier
 
 _REPAIRING = 2
@@ -47,7 +47,7 @@ class Fences:
     def take_barrier(self, change: Barrier, sequence: int, time_ns: int, at: int, fold: ChangeFold) -> None:
         """Take the snapshot that the branch asked for. Its id lies below those that are given ahead of the fold."""
         number = self._ledger.highest_snapshot(sequence) + 1
-        self.take_snapshot(SnapshotTaken(number, sequence, time_ns, change.label, "barrier", change.consistency), at, fold)
+        self.take_snapshot(SnapshotTaken(number, sequence, time_ns, change.label, BARRIER, change.consistency), at, fold)
 
     def begin_frame(self, time_ns: int) -> None:
         """Note that something has come behind the newest anchor."""

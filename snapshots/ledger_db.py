@@ -37,6 +37,8 @@ FENCES = "SELECT sequence FROM snapshot UNION SELECT sequence FROM anchor UNION 
 _KEPT = "SELECT sequence FROM snapshot UNION ALL SELECT sequence FROM anchor"
 _START = f"sequence BETWEEN ? AND ? AND mirroring != 2 AND sequence IN ({_KEPT})"
 
+BARRIER = "barrier"
+"""The trigger of a snapshot that the branch asked for, within its order of changes."""
 BURST = "burst"
 """The trigger of the snapshot before a burst of losses, and the name of the hold that it comes with."""
 BURST_HOLD_NS = 30 * 24 * 3600 * NANOSECONDS  # to notice and act, holidays included; then policy decides as for any other
@@ -252,6 +254,11 @@ class LedgerReader:
     def newest_snapshot(self) -> SnapshotRow | None:
         """Return the snapshot of the highest sequence that is not to go."""
         rows = self._query(f"{_SNAPSHOTS} WHERE deleted_ns = 0 ORDER BY snapshot.sequence DESC, id DESC LIMIT 1", ())
+        return _snapshot_row(rows[0]) if rows else None
+
+    def barrier(self, sequence: int) -> SnapshotRow | None:
+        """Return the snapshot that the branch asked for at a sequence, also one that is to go."""
+        rows = self._query(f"{_SNAPSHOTS} WHERE snapshot.sequence=? AND \"trigger\"='{BARRIER}'", (sequence,))
         return _snapshot_row(rows[0]) if rows else None
 
     def holds(self) -> dict[int, list[Hold]]:

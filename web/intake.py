@@ -7,6 +7,7 @@ and a body is handed on only when all of its announced bytes have come. Cookies 
 from flask import Blueprint, Response, g, request
 
 from core.errors import Refused
+from staging.frame_format import MAX_SEQUENCE
 from web.answers import unauthorized
 from web.authentication import address_of, bearer_token
 from web.bodies import announced_length, read_body
@@ -38,6 +39,7 @@ class IntakeViews:
         routes.add_url_rule(share + "/frames", view_func=self.frames, methods=["POST"])
         routes.add_url_rule(share + "/missing", view_func=self.missing, methods=["POST"])
         routes.add_url_rule(share + "/chunks", view_func=self.chunks, methods=["POST", "PUT"])
+        routes.add_url_rule(f"{share}/barriers/<int(max={MAX_SEQUENCE}):sequence>", view_func=self.barrier, methods=["GET"])
         routes.add_url_rule(share + "/compare", view_func=self.compare, methods=["POST"])
         routes.add_url_rule(share + "/tasks", view_func=self.tasks, methods=["GET"])
         return routes
@@ -76,6 +78,11 @@ class IntakeViews:
         """Take chunks."""
         session = _session()
         return _answer(self._intake.chunks(g.branch, share, session, self._body()))
+
+    def barrier(self, share: str, sequence: int) -> Response:
+        """Answer what became of a barrier."""
+        announced_length(request, 0, required=False)
+        return _answer(self._intake.barrier(g.branch, share, sequence))
 
     def compare(self, share: str) -> Response:
         """Tell which folders are different here."""

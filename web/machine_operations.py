@@ -20,6 +20,9 @@ class Intake(Protocol):
 
     def chunks(self, branch: str, share: str, session: str, body: bytes) -> bytes: ...
 
+    def barrier(self, branch: str, share: str, sequence: int) -> bytes:
+        """Return how far the share is folded, and the snapshot at a barrier of the branch or null."""
+
     def compare(self, branch: str, share: str, body: bytes) -> bytes: ...
 
     def tasks(self, branch: str, share: str) -> bytes: ...

@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from core.clock import SystemClock
 from core.digest import Digest
 from core.errors import StagekeeperError
+from staging.changes import Barrier
 from staging.chunk_format import ChunkKind, PackedChunk, checked_bytes
 from staging.frame_format import Frame, unpack_frame
 from staging.journal import Cursor, Journal
@@ -168,6 +169,16 @@ class Target:
             if record.header is not None:
                 yield unpack_frame(record.payload, record.header)
 
+    def barrier(self, share: str, sequence: int) -> dict[str, Any]:
+        """Answer like an appliance whose fold is at the end."""
+        snapshot = None
+        for frame in self.frames(share):
+            for number, change in enumerate(frame.changes, start=frame.header.first_sequence):
+                if number == sequence and isinstance(change, Barrier):
+                    consistency = change.consistency.name.lower()
+                    snapshot = {"id": number, "sequence": number, "label": change.label, "consistency": consistency}
+        return {"folded_sequence": self.durable(share), "snapshot": snapshot}
+
     def durable(self, share: str = "data") -> int:
         """Return the last durable sequence of a share."""
         self.receiver(share)
@@ -249,6 +260,8 @@ class _Handler(BaseHTTPRequestHandler):
             return json.dumps({"branch": "branch", "token": TOKEN}).encode()
         if target.is_revoked or self.headers["Authorization"] != f"Bearer {TOKEN}":
             raise BranchRevoked("the branch is revoked")
+        if "/barriers/" in self.path:
+            return json.dumps(target.barrier(self.path.split("/")[-3], int(name))).encode()
         return self._share_answer(self.path.split("/")[-2], name, body)
 
     def _share_answer(self, share: str, name: str, body: bytes) -> bytes:

@@ -68,7 +68,7 @@ def test_chunk_item() -> None:
 
 
 def test_comparison() -> None:
-    assert comparison.FOLDER_DIGEST == golden("comparison.md", "digest of a folder among")
+    assert golden("comparison.md", "digest of a folder among") == comparison.FOLDER_DIGEST
     file = comparison.entry_digest(Kind.FILE, Attributes(0o644, 0, 0, 0), None, b"", 0)
     names = {b"a": file, comparison.OWN: comparison.own_digest(Attributes(0o755, 0, 0, 0))}
     assert comparison.folder_digest(names) == golden("comparison.md", "digest of a folder (")

@@ -12,7 +12,7 @@ import pytest
 
 _EXT4_IOC_SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = struct.pack("I", 2)  # not even the file system's own journal is written
-_SIZE_BYTES = 64 * 1024 * 1024
+_SIZE_MIB = 64
 _OPTIONS = "loop,commit=300"  # what nobody syncs stays in memory, and is lost
 
 
@@ -43,7 +43,7 @@ class LoopDisk:
 
 
 @contextmanager
-def loop_disk(folder: Path) -> Iterator[LoopDisk]:
+def loop_disk(folder: Path, size_mib: int = _SIZE_MIB) -> Iterator[LoopDisk]:
     """Make such a disk; skip loudly where none can be made, but as root, where there are loop devices, fail."""
     if os.geteuid() != 0:
         pytest.skip("POWER CUTS ARE NOT TESTED HERE: only root can mount a loop device")
@@ -52,7 +52,7 @@ def loop_disk(folder: Path) -> Iterator[LoopDisk]:
     image, mounted = folder / "disk.img", folder / "disk"
     mounted.mkdir()
     with image.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, _SIZE_BYTES)
+        os.posix_fallocate(file.fileno(), 0, size_mib * 1024 * 1024)
     disk = LoopDisk(image, mounted)
     try:
         subprocess.run(["mkfs.ext4", "-q", "-F", "-J", "size=4", str(image)], check=True, capture_output=True)

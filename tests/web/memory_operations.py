@@ -280,6 +280,10 @@ class MemoryIntake:
         """Take chunks."""
         return self._keep(body, "chunks", branch, share, session)
 
+    def barrier(self, branch: str, share: str, sequence: int) -> bytes:
+        """Answer what became of a barrier."""
+        return self._keep(str(sequence).encode(), "barrier", branch, share)
+
     def compare(self, branch: str, share: str, body: bytes) -> bytes:
         """Compare."""
         return self._keep(body, "compare", branch, share)

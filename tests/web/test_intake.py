@@ -38,6 +38,13 @@ def test_tasks_are_asked_for(client: FlaskClient) -> None:
     assert client.get(f"{SHARE}/tasks").status_code == 401
 
 
+def test_a_branch_asks_what_became_of_its_barrier(client: FlaskClient, appliance: MemoryOperations) -> None:
+    assert client.get(f"{SHARE}/barriers/17", headers=HEADERS).status_code == 200
+    assert (appliance.intake.received, appliance.intake.bodies) == ([("barrier", "leeds", "office")], [b"17"])
+    assert client.get(f"{SHARE}/barriers/{2**62 + 1}", headers=HEADERS).status_code == 404
+    assert client.get(f"{SHARE}/barriers/-1", headers=HEADERS).status_code == 404
+
+
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Bearer wrong", "Basic eDp5", f"bearer{BRANCH_TOKEN}"])
 def test_unknown_branches_are_refused_before_the_body_is_read(client: FlaskClient, value: str) -> None:
     answer = client.post(f"{SHARE}/frames", data=b"x", headers={**HEADERS, "Authorization": value})

@@ -29,6 +29,7 @@ EXAMPLES = {
     "snapshot": "3",
     "number": "1",
     "stream": "0badcafe",
+    "sequence": "17",
 }
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
