@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
-from branch.barrier_db import Asked, BarrierDb
+from branch.barrier_db import BarrierDb
 from branch.certificate import pinned_context
 from branch.hold import end_left_holds
 from branch.leftovers import remove_leftovers
@@ -22,6 +22,7 @@ from branch.state_db import Enrolment, ShareRecord, StateDb
 from branch.state_folder import claim_state
 from branch.status import ShareStatus, StatusWriter, status_of
 from branch.surroundings import Surroundings
+from branch.verification_db import VerificationDb
 from core.clock import Clock
 from core.durable import FileLayer
 from core.errors import Stopped, TryLater
@@ -84,7 +85,7 @@ class Agent:
         except AgentRunning:
             self._db.close()
             raise
-        self._barriers = BarrierDb(state.database)
+        self._barriers, self._verifications = BarrierDb(state.database), VerificationDb(state.database)
         self._state, self._settings, self._clock, self._files = state, settings, clock, files
         self._workers: dict[bytes, ShareWorker] = {}
         self._status = StatusWriter(state.status, files)
@@ -99,7 +100,7 @@ class Agent:
             end_left_holds(self._barriers)
             while not self.stopping.is_set():
                 self._follow_shares()
-                self._hand_on_barriers()
+                self._hand_on_what_was_asked()
                 self._raise_failures()
                 self._status.write(self._workers)
                 self.stopping.wait(_ROUND_SECONDS)
@@ -117,15 +118,17 @@ class Agent:
         finally:
             self._end()
 
-    def run_for_barrier(self, asked: Asked) -> None:
-        """Look at one share, make a barrier behind that, and return when it is durable or has failed; `TimedOut`."""
+    def run_for(
+        self, share_id: bytes, deadline_ns: int, ask: Callable[[ShareWorker], None], has_failed: Callable[[], bool]
+    ) -> None:  # fmt: skip
+        """Look at one share, do what `ask` asks for behind that, and return when all is durable or it has failed; `TimedOut`."""
         try:
             end_left_holds(self._barriers)
             for record in self._db.shares():
-                if record.share_id == asked.share_id:
-                    self._begin(record, is_once=True, asked=asked)
-            while self._are_waiting() and not self._barriers.outcome(asked.number).failed:
-                if self._clock.now_ns() > asked.deadline_ns:
+                if record.share_id == share_id:
+                    self._begin(record, is_once=True, ask=ask)
+            while self._are_waiting() and not has_failed():
+                if self._clock.now_ns() > deadline_ns:
                     raise self._timed_out()
                 if self.stopping.wait(_ONCE_ROUND_SECONDS):
                     raise Interrupted
@@ -163,11 +166,16 @@ class Agent:
         detail = "; ".join(sorted(reasons)) or "the appliance does not answer"
         return TimedOut(f"not durable in time: {detail}", remedy="run it again: what was found is kept")
 
-    def _hand_on_barriers(self) -> None:
-        for asked in self._barriers.pending(self._clock.now_ns()):
+    def _hand_on_what_was_asked(self) -> None:
+        now_ns = self._clock.now_ns()
+        for asked in self._barriers.pending(now_ns):
             worker = self._workers.get(asked.share_id)
             if worker is not None:
                 worker.ask_for_barrier(asked)
+        for order in self._verifications.pending(now_ns):
+            worker = self._workers.get(order.share_id)
+            if worker is not None:
+                worker.ask_for_verification(order)
 
     def _follow_shares(self) -> None:
         """Start and end workers as shares are protected, changed and unprotected."""
@@ -185,11 +193,11 @@ class Agent:
                 self._workers[record.share_id].take_limits(record)  # at work already: nothing is begun anew for them
         remove_leftovers(self._state, self._db, self._files)
 
-    def _begin(self, record: ShareRecord, is_once: bool, asked: Asked | None = None) -> None:
+    def _begin(self, record: ShareRecord, is_once: bool, ask: Callable[[ShareWorker], None] | None = None) -> None:
         worker = ShareWorker(record, self._around, is_once)
         self._workers[record.share_id] = worker
-        if asked is not None:
-            worker.ask_for_barrier(asked)
+        if ask is not None:
+            ask(worker)
         worker.start()
 
     def _raise_failures(self) -> None:
@@ -208,6 +216,7 @@ class Agent:
         self._threads.shutdown(cancel_futures=True)
         self._status.write(self._workers)
         self._barriers.close()
+        self._verifications.close()
         self._db.close()
         self._lock.close()
 

@@ -15,6 +15,7 @@ from branch.agent import Agent, AgentRunning, Interrupted, StateLock
 from branch.cli_errors import DIFFERENCES, DONE, INTERRUPTED, OUR_FAULT, USAGE, exit_code_of, print_failure
 from branch.cli_given import Given, common_options
 from branch.cli_mark import mark
+from branch.cli_verify import resync, verify
 from branch.enrolment import AlreadyEnrolled, enroll
 from branch.excludes import Excludes
 from branch.folders import OpenFolders
@@ -162,6 +163,8 @@ def status_command(given: Given) -> int:
 
 
 agent.add_command(mark)
+agent.add_command(verify)
+agent.add_command(resync)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

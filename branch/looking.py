@@ -11,6 +11,7 @@ from branch.attributes import AttributeReader, Owners
 from branch.barrier_db import Asked
 from branch.barriers import BarrierNotMade, Barriers
 from branch.block_sums import BlockSums
+from branch.comparison import Compared, Comparison, Unsent
 from branch.excludes import Excludes
 from branch.held import HeldChunks
 from branch.known import MIRROR_DONE
@@ -22,29 +23,38 @@ from branch.outbox import Outbox, PositionUnknown
 from branch.root import RootGone, open_root
 from branch.scope import Scope
 from branch.sender import Sender
+from branch.share_line import ShareLine
 from branch.share_state import ShareState
 from branch.shipment import HeldWrong, Road, Shipment
 from branch.signature import Signing
 from branch.state_db import ShareRecord
 from branch.surroundings import Surroundings
 from branch.uploader import Uploader
+from branch.verification import Verifications
+from branch.verification_db import Order
 from branch.watcher import Watcher
 from branch.wire import WireMeter
 from core.database import DatabaseError, OperationalError
 from core.errors import StagekeeperError, TryLater
 from core.relpath import ROOT
 from staging.changes import Barrier
+from staging.comparison import Answer, AskedFolder, Question
 
 _log = logging.getLogger("stagekeeper.agent")
 _PAUSE_SECONDS = 2.0  # between attempts to look, when the last one failed
 _LONGEST_REST_SECONDS = 30.0  # a look takes at most half the time, but a long one does not stop the next for long
 _LINE_SECONDS = 2.0
+_ASK_SECONDS = 0.1  # between two questions whether the appliance is as far
 _YOUNG_SECONDS = 0.05  # then a file that was just written is old enough for a later change to show in its times
 _ROUNDS = 10  # of looking again at what moved under the look, when there is only one
 
 
 class LookEnded(TryLater):
     """The agent is being stopped, or the share begins a new epoch: the look goes no further."""
+
+
+class NotLooked(TryLater):
+    """A share could not be looked at, or not be compared, when that was asked for."""
 
 
 class OutboxFull(TryLater):
@@ -56,12 +66,12 @@ class Looking:
 
     def __init__(
         self, record: ShareRecord, around: Surroundings, outbox: Outbox, known: KnownDb, sender: Sender, uploader: Uploader,
-        state: ShareState, meter: WireMeter, watcher: Watcher | None, marks: Marks,
+        state: ShareState, meter: WireMeter, watcher: Watcher | None, marks: Marks, line: ShareLine,
     ) -> None:  # fmt: skip
         """Wire the looks; the memory is led up to the outbox's end at once."""
         self._record, self._around, self._outbox, self._known = record, around, outbox, known
         self._sender, self._state, self._meter = sender, state, meter
-        self._watcher, self._marks = watcher, marks
+        self._watcher, self._marks, self._line = watcher, marks, line
         self._stopping = threading.Event()
         self._held = HeldChunks()
         self._owners = Owners()
@@ -70,8 +80,9 @@ class Looking:
         settings = around.settings
         self._road = Road(uploader, around.threads, sender.is_open, self._check, settings.outbox_limit_bytes, state.full)
         self._barriers = Barriers(
-            around.state.database, around.state.hooks, record.name, around.clock, self._look_for_barrier, self._seal_barrier
+            around.state.database, around.state.hooks, record.name, around.clock, self.look_settled, self._seal_barrier
         )
+        self._verifications = Verifications(around.state.database, record.name, around.clock, self)
         self._mirror_end = 0
         self._has_settled = True  # whether nothing moved under the last look
         self.steps = 0  # grows while a look goes on
@@ -98,7 +109,7 @@ class Looking:
             else:
                 self._stopping.wait(min(clock.monotonic() - begin, _LONGEST_REST_SECONDS))
             if scope is not None:
-                self._barriers.make_all(self._stopping.is_set)
+                self._do_what_was_asked()
 
     def run_once(self) -> bool:
         """Look at everything, then at what moved meanwhile; return False when that was ended by `stop`."""
@@ -111,13 +122,18 @@ class Looking:
             if self._marks.oldest_ns() is None:
                 break
             self._stopping.wait(self._around.settings.settle_seconds)
-        self._barriers.make_all(self._stopping.is_set)
+        self._do_what_was_asked()
         return not self._stopping.is_set()
 
     def ask_for_barrier(self, asked: Asked) -> None:
         """Make a barrier soon, behind a look at everything; may be called again for one that waits. Any thread may call."""
         if self._barriers.ask(asked):
             self._marks.mark(ROOT, b"")  # the next look comes now
+
+    def ask_for_verification(self, order: Order) -> None:
+        """Verify the share soon, or lay it anew; may be called again for one that waits. Any thread may call."""
+        if self._verifications.ask(order):
+            self._marks.mark(ROOT, b"")
 
     def stop(self) -> None:
         """End looking soon."""
@@ -147,19 +163,59 @@ class Looking:
         self._state.look("")
         return scope
 
-    def _look_for_barrier(self) -> bool:
+    def look_settled(self) -> bool:
         """Look at everything, then at what moved meanwhile; raise when that is not possible."""
         self._marks.mark_all()
         for _ in range(_ROUNDS):
             if self.try_look() is None:
                 state, reason = self._state.shown()
-                raise BarrierNotMade(
-                    f"the share could not be looked at: {reason or state}", remedy="mark it again when it is good"
-                )
+                raise NotLooked(f"the share could not be looked at: {reason or state}", remedy="try it again when it is good")
             if self._has_settled:
                 return True
             self._stopping.wait(_YOUNG_SECONDS)
         return False
+
+    def lay_anew(self) -> None:
+        """Forget what was sent, and look at everything as at a baseline."""
+        self._known.clear()
+        self._known.commit(self._outbox.end)
+        self._outbox.note_committed(self._outbox.end)
+        self._tell_mirror()
+        self._state.resync("everything is compared and sent anew, as asked for")
+        self.look_settled()
+
+    def await_durable(self, deadline_ns: int) -> None:
+        """Wait until all that was looked at is durable on the appliance."""
+        while self._outbox.acknowledged != self._outbox.end:
+            self._wait(deadline_ns, "the appliance does not have everything yet")
+
+    def compare(self, deadline_ns: int) -> Compared:
+        """Compare what was looked at with what the appliance has; all is durable there."""
+        sequence = self._outbox.end.sequence
+
+        def ask(folders: list[AskedFolder]) -> Answer:
+            while True:
+                try:
+                    return self._line.compare(Question(sequence, folders))
+                except TryLater as error:  # not folded yet, or the line is down
+                    self._wait(deadline_ns, error.message)
+
+        folders = open_root(self._record)
+        try:
+            reader = NodeReader(AttributeReader(self._owners), Unsent(self._check), self._around.clock, None)
+            return Comparison(self._rules(), folders, reader, self._known, ask).run()
+        finally:
+            folders.close()
+
+    def _wait(self, deadline_ns: int, why: str) -> None:
+        self._check()
+        if self._around.clock.now_ns() > deadline_ns:
+            raise NotLooked(f"not done in time: {why}", remedy="try again, with a longer --timeout")
+        self._stopping.wait(_ASK_SECONDS)
+
+    def _do_what_was_asked(self) -> None:
+        self._barriers.make_all(self._stopping.is_set)
+        self._verifications.do_all(self._stopping.is_set)
 
     def _seal_barrier(self, barrier: Barrier) -> int:
         """Seal a barrier as a frame of its own, and the memory behind it."""

@@ -91,7 +91,12 @@ class MarkRound:
     def _make(self, barriers: BarrierDb, asked: Asked) -> bool:
         """Make the barrier, unless an agent runs that does; return whether it is made, durable or not, or has failed."""
         try:
-            self._new_agent().run_for_barrier(asked)
+            self._new_agent().run_for(
+                asked.share_id,
+                asked.deadline_ns,
+                lambda worker: worker.ask_for_barrier(asked),
+                lambda: bool(barriers.outcome(asked.number).failed),
+            )
         except AgentRunning:
             return False
         except TimedOut:

@@ -23,6 +23,7 @@ from branch.share_state import ShareState
 from branch.state_db import ShareRecord, StateDb
 from branch.surroundings import Surroundings
 from branch.uploader import Uploader
+from branch.verification_db import Order
 from branch.watcher import Watcher
 from branch.wire import WireMeter
 from core.database import OperationalError
@@ -65,7 +66,17 @@ class ShareWorker:
         self.marks = Marks(around.clock)
         self._watcher = None if is_once else Watcher(self.marks)
         self.looking = Looking(
-            record, around, self.outbox, self._known, self.sender, uploader, self.state, self.meter, self._watcher, self.marks
+            record,
+            around,
+            self.outbox,
+            self._known,
+            self.sender,
+            uploader,
+            self.state,
+            self.meter,
+            self._watcher,
+            self.marks,
+            line,
         )
         self._is_looked = threading.Event()
         self._anew = threading.Event()
@@ -109,6 +120,10 @@ class ShareWorker:
     def ask_for_barrier(self, asked: Asked) -> None:
         """Make a barrier soon; may be called again for one that waits."""
         self.looking.ask_for_barrier(asked)
+
+    def ask_for_verification(self, order: Order) -> None:
+        """Verify the share soon, or lay it anew; may be called again for one that waits."""
+        self.looking.ask_for_verification(order)
 
     def shown(self) -> tuple[str, str]:
         """Return (state, reason) as of now."""

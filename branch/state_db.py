@@ -9,6 +9,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from branch.barrier_db import create_barriers
+from branch.verification_db import create_verifications
 from branch.wire import WireBill
 from core.database import migrate, open_database, transaction
 from core.digest import Digest
@@ -78,7 +79,7 @@ class StateDb:
     def __init__(self, path: Path) -> None:
         """Open or make the database."""
         database = open_database(path, synchronous="FULL")
-        migrate(database, [_create, _keep_ended, _keep_limits, create_barriers])
+        migrate(database, [_create, _keep_ended, _keep_limits, create_barriers, create_verifications])
         self._connection = database.conn
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from appliance.schedules import Schedule
 from branch.cli import agent
 from branch.cli_errors import DIFFERENCES
 from branch.status import LimitStatus, NotProtected, ShareStatus
+from branch.verification_db import DifferentPath, Verified
 from branch.wire import WireBill
 from tapeexport.archive_writer import NotExported
 from tapeexport.cartridge_format import SnapshotLabel
@@ -50,14 +51,15 @@ OPTION = re.compile(r"\[(--[a-z-]+)( (?:[^\[\]]|\[[^\[\]]*\])+)?\](…)?|(--[a-z
 VALUES: dict[str, type[Struct]] = {
     "account": Account, "audit entry": AuditEntry, "backup": Backup, "branch": Branch, "branch code": BranchCode,
     "branch space": BranchSpace, "cartridge": CartridgeReport, "collect report": CollectReport, "decision": PruneDecision,
-    "difference": ChangedPath, "entry": Entry, "export report": ExportReport, "exported snapshot": SnapshotLabel,
+    "difference": ChangedPath, "different path": DifferentPath,
+    "entry": Entry, "export report": ExportReport, "exported snapshot": SnapshotLabel,
     "figures": Stats, "file hit": FileHit, "hit": Found, "hit's name": FoundName, "hold": Hold,
     "journal change": JournalChange, "limit": LimitStatus, "not applied": NotApplied, "not exported": NotExported,
     "not protected": NotProtected, "not searched": NotSearched, "own files": Restored, "purge report": PurgeReport,
     "rebuild report": RebuildReport, "rebuilt share": RebuiltShare, "recovery key": NewRecoveryKey,
     "restore report": RestoreReport, "schedule": Schedule, "scrub report": ScrubReport, "seal report": SealReport,
     "segment": JournalSegment, "share": Share, "share status": ShareStatus, "snapshot": Snapshot,
-    "summary": DifferenceSummary, "version": Version, "window": JournalWindow, "wire": WireBill,
+    "summary": DifferenceSummary, "verified": Verified, "version": Version, "window": JournalWindow, "wire": WireBill,
 }  # fmt: skip
 BESIDES = {"audit entry": ["digest"]}  # what is put to the stored entry when it is answered
 UNNAMED = {"text", "bytes", "policy"}  # answers that are no value of the last section
