@@ -15,6 +15,7 @@ from branch.hold import end_left_holds
 from branch.leftovers import remove_leftovers
 from branch.limits import WallTime
 from branch.line import Line, parse_address
+from branch.reserve import Reserve
 from branch.settings import Settings, StateDirectory
 from branch.share_line import LinePool
 from branch.share_worker import ShareWorker
@@ -24,7 +25,7 @@ from branch.status import ShareStatus, StatusWriter, status_of
 from branch.surroundings import Surroundings
 from branch.verification_db import VerificationDb
 from core.clock import Clock
-from core.durable import FileLayer
+from core.durable import FileLayer, NoSpace, WriteFailed
 from core.errors import Stopped, TryLater
 
 _log = logging.getLogger("stagekeeper.agent")
@@ -78,7 +79,8 @@ class Agent:
     ) -> None:  # fmt: skip
         """Read the enrolment and take the lock; nothing is sent yet. `stopping` is one of its own unless given."""
         claim_state(state, files)
-        self._db = StateDb(state.database)
+        self._reserve = Reserve(state.reserve, files)
+        self._db = self._reserve.with_room(lambda: StateDb(state.database))
         enrolment = self._db.enrolment()
         try:
             self._lock = StateLock(state)
@@ -91,7 +93,9 @@ class Agent:
         self._status = StatusWriter(state.status, files)
         self._threads = ThreadPoolExecutor(settings.upload_threads, thread_name_prefix="upload")
         self._pool = pool_of(enrolment, settings)
-        self._around = Surroundings(state, settings, clock, wall_time, files, self._pool, self._threads, new_random)
+        self._around = Surroundings(
+            state, settings, clock, wall_time, files, self._pool, self._threads, new_random, self._reserve
+        )
         self.stopping = stopping or threading.Event()
 
     def run(self) -> None:
@@ -102,7 +106,7 @@ class Agent:
                 self._follow_shares()
                 self._hand_on_what_was_asked()
                 self._raise_failures()
-                self._status.write(self._workers)
+                self._write_status()
                 self.stopping.wait(_ROUND_SECONDS)
         finally:
             self._end()
@@ -194,11 +198,18 @@ class Agent:
         remove_leftovers(self._state, self._db, self._files)
 
     def _begin(self, record: ShareRecord, is_once: bool, ask: Callable[[ShareWorker], None] | None = None) -> None:
-        worker = ShareWorker(record, self._around, is_once)
+        worker = self._reserve.with_room(lambda: ShareWorker(record, self._around, is_once))
         self._workers[record.share_id] = worker
         if ask is not None:
             ask(worker)
         worker.start()
+
+    def _write_status(self) -> None:
+        """Write down how the shares are; when there is no room for that they go on all the same."""
+        try:
+            self._reserve.with_room(lambda: self._status.write(self._workers))
+        except (NoSpace, WriteFailed) as error:
+            _log.warning("%s", error.message)
 
     def _raise_failures(self) -> None:
         for worker in self._workers.values():
@@ -214,7 +225,7 @@ class Agent:
         for worker in self._workers.values():
             worker.join()
         self._threads.shutdown(cancel_futures=True)
-        self._status.write(self._workers)
+        self._write_status()
         self._barriers.close()
         self._verifications.close()
         self._db.close()

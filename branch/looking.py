@@ -264,13 +264,22 @@ class Looking:
         if self._sender.needs_epoch:
             self._begin_epoch()
         limit = self._around.settings.outbox_limit_bytes
-        is_full = self._outbox.pending_bytes >= limit
-        self._state.full(is_full)
+        is_full, has_room = self._outbox.pending_bytes >= limit, self._has_room()
+        self._state.full(is_full or not has_room)
+        if not has_room:
+            raise OutboxFull(f"the disk of {self._around.state.path} is full", remedy="bring the line up, or free space there")
         if is_full:
             raise OutboxFull(f"the outbox holds {limit} bytes", remedy="bring the line up, or raise outbox_limit_bytes")
         if self._known.mirror() != MIRROR_DONE:
             scope.is_full = True
         self._meter.is_resync = self._known.mirror() != MIRROR_DONE
+
+    def _has_room(self) -> bool:
+        """Tell whether the reserve of the disk is held; what of the outbox is not needed any more may have to go for it."""
+        reserve = self._around.reserve
+        if not reserve.hold():
+            self._outbox.roll_when_due()
+        return reserve.hold()
 
     def _look(self, scope: Scope) -> None:
         try:

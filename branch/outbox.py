@@ -207,7 +207,7 @@ class Outbox:
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _append(self, record_type: int, parts: Sequence[Buffer], end: Position | None = None, noticed_ns: int = 0) -> None:
-        self._roll_when_due()
+        self.roll_when_due()
         buffers = record_parts(record_type, *(memoryview(part) for part in parts))
         offset = self._file.append(buffers)
         if end is not None:
@@ -223,7 +223,8 @@ class Outbox:
                 self.end = end
             self._news.notify_all()
 
-    def _roll_when_due(self) -> None:
+    def roll_when_due(self) -> None:
+        """Begin another segment when nothing of this one is needed, or when it is long enough; for the writing thread."""
         is_idle = self._serial == self._acknowledged_serial and self._file.size > _TIDY_BYTES
         if is_idle or self._file.size > SEGMENT_BYTES:
             self._file.sync()

@@ -59,6 +59,11 @@ class StateDirectory:
         return self.path / "status.json"
 
     @property
+    def reserve(self) -> Path:
+        """Return the file that keeps some room."""
+        return self.path / "reserve"
+
+    @property
     def hooks(self) -> Path:
         """Return the file that names the commands around marks."""
         return self.path / "hooks.toml"

@@ -162,7 +162,9 @@ class ShareWorker:
 
     def _acknowledged(self, position: Position) -> None:
         try:
-            self._state_db.record_progress(self.record.share_id, position, self.meter.bill)
+            self._around.reserve.with_room(
+                lambda: self._state_db.record_progress(self.record.share_id, position, self.meter.bill)
+            )
         except OperationalError as error:  # no space: what is not remembered as acknowledged is not trimmed
             raise StateUnwritable(f"the state cannot be written: {error}", remedy="free disk space") from error
 

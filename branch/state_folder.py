@@ -8,7 +8,7 @@ from branch.settings import StateDirectory
 from core.durable import OS_FILES, FileLayer, make_directories
 from core.errors import Refused
 
-_OWN_NAMES = ("agent.db", "agent.lock", "status.json", "shares", "settings.toml", "hooks.toml")
+_OWN_NAMES = ("agent.db", "agent.lock", "status.json", "shares", "settings.toml", "hooks.toml", "reserve")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 

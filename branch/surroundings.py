@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from branch.limits import WallTime
+from branch.reserve import Reserve
 from branch.settings import Settings, StateDirectory
 from branch.share_line import LinePool
 from core.clock import Clock
@@ -14,7 +15,9 @@ from core.durable import FileLayer
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """State directory, settings, time and wall clock, chance, files, connections to the appliance, and threads for uploads."""
+    """State directory, settings, time and wall clock, chance, files, connections to the appliance, threads for uploads, and
+    the room kept on the disk.
+    """
 
     state: StateDirectory
     settings: Settings
@@ -24,3 +27,4 @@ class Surroundings:
     pool: LinePool
     threads: Executor
     new_random: Callable[[], Random]
+    reserve: Reserve
