@@ -1,10 +1,11 @@
 """`python -m bench.differences`: what the difference of two snapshots costs, by the tree and by the difference.
 
-Two trees, one ten times as large as the other, get the same changes between three snapshots: some, then ten times as many (a tenth
-each are renames, new files and removals; the rest change attributes). Told of each difference: CPU of the asking
-thread, rows that the catalogue answers, and steps of SQLite's machine, which also count what is read and thrown away.
+Two trees, one ten times as large as the other, get the same changes between three snapshots: some, then ten times as
+many (a tenth each are renames, new files and removals; the rest change attributes). Told of each difference: CPU of the
+asking thread, rows that the catalogue answers, and steps of SQLite's machine, which also count what is read and thrown away.
 """
 
+import itertools
 import random
 import statistics
 import sys
@@ -84,7 +85,7 @@ def _tree(folder: Path, files: int, changes: int) -> tuple[Cost, Cost]:
     catalogue, store = laid.share.fold.path, laid.vault.store
     connection = open_database(catalogue, read_only=True).conn
     try:
-        first, second = (_cost(connection, store, *pair) for pair in zip(snapshots, snapshots[1:], strict=False))
+        first, second = (_cost(connection, store, *pair) for pair in itertools.pairwise(snapshots))
     finally:
         connection.close()
         laid.close()

@@ -1,23 +1,29 @@
 """An appliance under load: many branches, each with a share, driven over TLS by processes of their own."""
 
-import json
+import functools
 import secrets
 import signal
+import ssl
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from appliance.cli.late import open_locally
+from appliance.console import open_console
+from appliance.settings import Environment
 from branch.certificate import pinned_context
 from branch.enrolment import enroll
 from branch.line import Line, parse_address
+from branch.share_line import SESSION_HEADER, LinePool
 from core.digest import ZERO_DIGEST, Digest
 from staging.changes import Attributes, Change, Create, Kind, Mirror
 from staging.frame_format import read_header, seal_frame
-from staging.protocol import Open
+from staging.protocol import Open, Opened
 
 _BIN = Path(sys.executable).parent
 _TIMEOUT_SECONDS = 120.0
@@ -39,29 +45,44 @@ class Fleet:
     """A serving appliance with enrolled branches."""
 
     def __init__(self, folder: Path) -> None:
-        """Make and serve an appliance below `folder`."""
-        self.root = folder / "root"
+        """Make an appliance below `folder` and serve it."""
         password = folder / "password"
         password.write_text("a long bench password\n")
-        subprocess.run(
-            [_BIN / "stagekeeper", "init", self.root, "--admin-password-file", password], check=True, capture_output=True
-        )
+        root = folder / "root"
+        subprocess.run([_BIN / "stagekeeper", "init", root, "--admin-password-file", password], check=True, capture_output=True)
+        self._serve(root)
+
+    @classmethod
+    def of(cls, root: Path) -> "Fleet":
+        """Serve an appliance that stands already."""
+        fleet = cls.__new__(cls)
+        fleet._serve(root)
+        return fleet
+
+    def _serve(self, root: Path) -> None:
+        self.root = root
         self.server = subprocess.Popen(
-            [_BIN / "stagekeeper", "serve", "--root", self.root, "--listen", "127.0.0.1:0"],
+            [_BIN / "stagekeeper", "serve", "--root", root, "--listen", "127.0.0.1:0"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
         assert self.server.stdout is not None
         self.url = self.server.stdout.readline().split()[-1]
-
-    def ask(self, *words: str) -> Any:
-        """Return what a command answers."""
-        command = [_BIN / "stagekeeper", *words, "--root", self.root, "--json"]
-        return json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+        with ExitStack() as stack:  # a console of a serving appliance has nothing to close
+            self.console = open_console(root, Environment(None, None), open_locally, stack)
 
     def enrol(self, name: str) -> Branch:
         """Enrol a branch."""
-        made = enroll(self.url, self.ask("branch", "add", name)["code"], _TIMEOUT_SECONDS)
+        made = enroll(self.url, self.console.ask("POST", "branches", body={"name": name})["code"], _TIMEOUT_SECONDS)
         return Branch(made.branch, self.url, made.token, made.certificate)
+
+    def wait_folded(self, *names: str) -> None:
+        """Return when all that is durable of some shares is folded."""
+        for name in names:
+            while True:
+                row = self.console.ask("GET", f"shares/{name}")
+                if row["folded_sequence"] == row["durable_sequence"]:
+                    break
+                time.sleep(0.05)
 
     def end(self) -> None:
         """Stop the appliance."""
@@ -70,16 +91,17 @@ class Fleet:
 
 
 class Sender:
-    """A branch's session: seals frames in a chain and sends them."""
+    """A branch's session: seals frames in a chain and sends them, and polls as an agent does that has nothing to send."""
 
     def __init__(self, branch: Branch) -> None:
         """Open a session of the branch's share, whose first life this is."""
-        self._headers = {"Authorization": f"Bearer {branch.token}"}
-        self._line = Line(parse_address(branch.url), pinned_context(branch.certificate_pem), _TIMEOUT_SECONDS, None)
+        address, context = parse_address(branch.url), _context(branch.certificate_pem)
+        self._pool = LinePool(lambda: Line(address, context, _TIMEOUT_SECONDS, None), branch.token)
         self._share_id = secrets.token_bytes(16)
         body = msgspec.json.encode(Open(self._share_id, 1))
-        opened = msgspec.json.decode(self._line.request("POST", f"/intake/v1/shares/{SHARE}/open", body, self._headers))
-        self._headers["X-Stagekeeper-Session"] = opened["session"]
+        opened = msgspec.json.decode(self._call("open", body, {}), type=Opened)
+        self._session = {SESSION_HEADER: opened.session}
+        self.poll_seconds = opened.poll_seconds
         self._sequence, self._hash = 0, ZERO_DIGEST
 
     def seal(self, paths: list[bytes], changes: list[Change]) -> bytes:
@@ -94,8 +116,20 @@ class Sender:
 
     def send(self, frames: bytes) -> None:
         """Send frames; they are durable on return."""
-        self._line.request("POST", f"/intake/v1/shares/{SHARE}/frames", frames, self._headers)
+        self._call("frames", frames, self._session)
+
+    def poll(self) -> None:
+        """Ask for tasks, on the connection that was kept."""
+        self.poll_seconds = self._pool.tasks().poll_seconds
 
     def close(self) -> None:
         """Close the connection."""
-        self._line.close()
+        self._pool.close()
+
+    def _call(self, endpoint: str, body: bytes, headers: dict[str, str]) -> bytes:
+        return self._pool.call(None, "POST", f"/intake/v1/shares/{SHARE}/{endpoint}", body, headers)[0]
+
+
+@functools.cache
+def _context(certificate_pem: str) -> ssl.SSLContext:
+    return pinned_context(certificate_pem)  # one for hundreds of agents of a process; a connection has a session of its own

@@ -1,8 +1,8 @@
 """`python -m bench.hot`: what a kept version costs when the same 80 KB chunk is edited again and again.
 
-A file of one chunk of text gets 150 random bytes at a random place, as a write that is journaled and folded, and a snapshot is kept and
-sealed; so 200 times. Counted are the bytes of the file's own records in packs, by the index, and beside them all that the root takes
-without the journal, as `du` counts it: seals, rows of catalogue and index, and the index's own pages.
+A file of one chunk of text gets 150 random bytes at a random place, as a write that is journaled and folded, and a
+snapshot is kept and sealed; so 200 times. Counted are the bytes of the file's own records in packs, by the index, and
+beside them all that the root takes without the journal, as `du` counts it: seals, rows of catalogue and index, free pages.
 """
 
 import random

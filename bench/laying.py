@@ -1,4 +1,4 @@
-"""A share laid in this process, through chunks, frames, journal and fold, as an agent's changes are; its appliance does not serve."""
+"""A share laid in this process, through chunks, frames, journal and fold, as an agent's changes are; nobody serves its root."""
 
 import os
 import sys

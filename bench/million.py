@@ -1,7 +1,8 @@
-"""`python -m bench.million`: a share of a million files with hundreds of snapshots, laid through frames and fold.
+"""`python -m bench.million`: a share of a million files with hundreds of snapshots, laid through frames and fold over TLS.
 
-Prints how long a snapshot takes while another agent writes, how long a folder as of any snapshot and the versions of a file take
-(asked over the control socket), and the memory of the serving process.
+Tells how long a snapshot takes while another agent writes, how long a folder as of any snapshot and the versions of a file take
+(asked over the control socket), those of files that were written into since the last snapshot, so that most of their versions
+stand in the journal alone, and the memory of the serving process after eight agents wrote as fast as they could beside all that.
 """
 
 import argparse
@@ -10,45 +11,74 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from appliance.cli.late import open_locally
-from appliance.console import Console, open_console
-from appliance.settings import Environment
+from appliance.console import Console
+from bench.agents import at_once, send_writes, timed_send
+from bench.figure import Figure, at_most, of_times, parser_of, reading, tell
 from bench.fleet import PLAIN, SHARE, Fleet, Sender
 from bench.measure import peak_mb_of
-from staging.changes import Change, Create, Kind, Mirror, SetAttributes, Write
+from staging.changes import Attributes, Change, Create, Kind, Mirror, SetAttributes, Write
 
 _FILES_A_FOLDER = 500
 _FOLDERS_A_FRAME = 20
 _ASKED = 300
+_BIG = f"big/{SHARE}"
+_WRITTEN_FILES = 100
+_WRITTEN_ROUNDS = 20  # so many versions of each of these files stand in the journal, all but the last in it alone
+_WRITTEN_BYTES = 4000
+_WRITERS_SPREAD_BYTES = 900_000_000
 
 
-def main() -> None:
-    """Lay the share, take the snapshots, ask."""
-    parser = argparse.ArgumentParser(prog="python -m bench.million", description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Lay the share, take the snapshots, ask, write."""
+    parser = parser_of("bench.million", __doc__)
     parser.add_argument("--files", type=int, default=1_000_000)
     parser.add_argument("--snapshots", type=int, default=500)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="stagekeeper-million-") as name, ExitStack() as stack:
+    parser.add_argument("--agents", type=int, default=8)
+    parser.add_argument("--writes", type=int, default=50_000, help="by each of the agents")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="stagekeeper-million-") as name:
         fleet = Fleet(Path(name))
-        stack.callback(fleet.end)
-        sender = Sender(fleet.enrol("big"))
-        folders = options.files // _FILES_A_FOLDER
-        began = time.perf_counter()
-        _lay(sender, folders)
-        accepted = time.perf_counter() - began
-        console = open_console(fleet.root, Environment(None, None), open_locally, stack)
-        _wait_folded(console)
-        folded = time.perf_counter() - began
-        _say(f"{folders * _FILES_A_FOLDER} files laid: durable after {accepted:.1f} s, folded after {folded:.1f} s, "
-             f"peak {peak_mb_of(fleet.server.pid):.0f} MB")  # fmt: skip
-        _snapshots(console, sender, fleet, options.snapshots, folders)
-        _questions(console, folders)
-        _say(f"peak memory of the serving process {peak_mb_of(fleet.server.pid):.0f} MB")
+        try:
+            found = _run(fleet, options)
+        finally:
+            fleet.end()
+    tell(options, found)
+
+
+def _run(fleet: Fleet, options: argparse.Namespace) -> list[Figure]:
+    folders = options.files // _FILES_A_FOLDER
+    files = folders * _FILES_A_FOLDER
+    sender = Sender(fleet.enrol("big"))
+    began = time.perf_counter()
+    _lay(sender, folders)
+    accepted = time.perf_counter() - began
+    fleet.wait_folded(_BIG)
+    folded = time.perf_counter() - began
+    found = [
+        reading(f"{files} files laid: durable after", accepted, "s"),
+        reading(f"{files} files laid: folded after", folded, "s"),
+    ]
+    found += _snapshots(fleet, sender, options.snapshots, folders)
+    found += _questions(fleet.console, folders)
+    found += _journal_questions(fleet, sender, folders)
+    quiet = peak_mb_of(fleet.server.pid)
+    branches = [fleet.enrol(f"agent{number}") for number in range(options.agents)]
+    at_once([partial(send_writes, one, options.writes, _WRITERS_SPREAD_BYTES, at) for at, one in enumerate(branches)])
+    fleet.wait_folded(*(f"{branch.name}/{SHARE}" for branch in branches))
+    what = f"memory of the serving process at {files} files"
+    return [
+        *found,
+        reading(f"{what}, before {options.agents} agents write", quiet, "MB"),
+        reading(f"{what}, {options.agents} agents writing", peak_mb_of(fleet.server.pid), "MB", at_most(300)),
+    ]
+
+
+def _path(folder: int, file: int) -> bytes:
+    return b"d%05d/file %04d.txt" % (folder, file)
 
 
 def _lay(sender: Sender, folders: int) -> None:
@@ -60,13 +90,13 @@ def _lay(sender: Sender, folders: int) -> None:
             paths.append(b"d%05d" % folder)
             changes.append(Create(len(paths) - 1, Kind.FOLDER, PLAIN))
             for file in range(_FILES_A_FOLDER):
-                paths.append(b"d%05d/file %04d.txt" % (folder, file))
+                paths.append(_path(folder, file))
                 changes.append(Create(len(paths) - 1, Kind.FILE, PLAIN))
         sender.send(sender.seal(paths, changes))
     sender.send(sender.seal([b""], [Mirror(False)]))
 
 
-def _snapshots(console: Console, sender: Sender, fleet: Fleet, count: int, folders: int) -> None:
+def _snapshots(fleet: Fleet, sender: Sender, count: int, folders: int) -> list[Figure]:
     """Take snapshots, each behind some changes, while another agent writes without a pause."""
     other = Sender(fleet.enrol("other"))
     other.begin(b"file")
@@ -76,43 +106,68 @@ def _snapshots(console: Console, sender: Sender, fleet: Fleet, count: int, folde
     def write() -> None:
         chance = random.Random(1)
         while not stopping.is_set():
-            frame = other.seal([b"file"], [Write(0, chance.randrange(10**7), chance.randbytes(150)) for _ in range(100)])
-            began = time.perf_counter()
-            other.send(frame)
-            acknowledged.append(time.perf_counter() - began)
+            acknowledged.append(timed_send(other, chance, 100))
 
     writer = threading.Thread(target=write)
     writer.start()
     chance = random.Random(2)
     times = []
     for number in range(count):
-        paths = [b"d%05d/file %04d.txt" % (chance.randrange(folders), chance.randrange(_FILES_A_FOLDER)) for _ in range(50)]
-        changed = PLAIN.__class__(0o600 + number % 64, 0, 0, number)
+        paths = [_path(chance.randrange(folders), chance.randrange(_FILES_A_FOLDER)) for _ in range(50)]
+        changed = Attributes(0o600 + number % 64, 0, 0, number)
         sender.send(sender.seal(paths, [SetAttributes(index, changed) for index in range(len(paths))]))
         began = time.perf_counter()
-        console.ask("POST", f"shares/big/{SHARE}/snapshots", body={"label": f"number {number}"})
+        fleet.console.ask("POST", f"shares/{_BIG}/snapshots", body={"label": f"number {number}"})
         times.append(time.perf_counter() - began)
     stopping.set()
     writer.join()
-    _tell(f"snapshot, {count} taken", times)
-    _tell("acknowledgement meanwhile", acknowledged)
-    _wait_folded(console)
+    fleet.wait_folded(_BIG)
+    return [
+        *of_times(f"snapshot, {count} taken", times, p95=at_most(50)),
+        *of_times("acknowledgement meanwhile", acknowledged, longest=at_most(100)),
+    ]
 
 
-def _questions(console: Console, folders: int) -> None:
+def _questions(console: Console, folders: int) -> list[Figure]:
     chance = random.Random(3)
-    ids = [row["id"] for row in console.ask_all(f"shares/big/{SHARE}/snapshots", "snapshots")["snapshots"]]
+    ids = [row["id"] for row in console.ask_all(f"shares/{_BIG}/snapshots", "snapshots")["snapshots"]]
 
     def folder() -> None:
         query = {"at": str(chance.choice(ids)), "path": b"d%05d" % chance.randrange(folders), "limit": 1000}
-        assert len(console.ask("GET", f"shares/big/{SHARE}/ls", query)["entries"]) == _FILES_A_FOLDER  # type: ignore[arg-type]
+        entries = console.ask("GET", f"shares/{_BIG}/ls", query)["entries"]  # type: ignore[arg-type]
+        _check(len(entries) == _FILES_A_FOLDER, f"{len(entries)} entries in a folder of {_FILES_A_FOLDER}")
 
     def versions() -> None:
-        path = b"d%05d/file %04d.txt" % (chance.randrange(folders), chance.randrange(_FILES_A_FOLDER))
-        assert console.ask("GET", f"shares/big/{SHARE}/versions", {"path": path})["versions"]
+        path = _path(chance.randrange(folders), chance.randrange(_FILES_A_FOLDER))
+        _check(bool(console.ask("GET", f"shares/{_BIG}/versions", {"path": path})["versions"]), f"no versions of {path!r}")
 
-    _tell(f"folder of {_FILES_A_FOLDER} as of one of {len(ids)} snapshots", _times(folder))
-    _tell("versions of a file", _times(versions))
+    of_folder = of_times(f"folder of {_FILES_A_FOLDER} as of one of {len(ids)} snapshots", _times(folder), p95=at_most(20))
+    return of_folder + of_times("versions of a file", _times(versions), p95=at_most(20))
+
+
+def _journal_questions(fleet: Fleet, sender: Sender, folders: int) -> list[Figure]:
+    """Write into some files again and again without a snapshot, then ask for their versions."""
+    chance = random.Random(4)
+    files = [_path(chance.randrange(folders), number) for number in range(_WRITTEN_FILES)]
+    for _ in range(_WRITTEN_ROUNDS):
+        changes: list[Change] = [
+            Write(index, chance.randrange(_WRITTEN_BYTES), chance.randbytes(150)) for index in range(len(files))
+        ]
+        sender.send(sender.seal(files, changes))
+    fleet.wait_folded(_BIG)
+
+    def versions() -> None:
+        found = fleet.console.ask("GET", f"shares/{_BIG}/versions", {"path": chance.choice(files)})["versions"]
+        alone = sum(1 for version in found[1:] if not version["snapshots"])
+        _check(alone >= _WRITTEN_ROUNDS - 1, f"{alone} of {_WRITTEN_ROUNDS} versions of the journal were told")
+
+    what = f"versions of a file, {_WRITTEN_ROUNDS - 1} of them in the journal alone"
+    return of_times(what, _times(versions), p95=at_most(20))
+
+
+def _check(is_so: bool, otherwise: str) -> None:
+    if not is_so:
+        raise SystemExit(otherwise)
 
 
 def _times(ask: Callable[[], None]) -> list[float]:
@@ -124,24 +179,5 @@ def _times(ask: Callable[[], None]) -> list[float]:
     return times
 
 
-def _wait_folded(console: Console) -> None:
-    while True:
-        row: Any = console.ask("GET", f"shares/big/{SHARE}")
-        if row["folded_sequence"] == row["durable_sequence"]:
-            return
-        time.sleep(0.1)
-
-
-def _tell(what: str, times: list[float]) -> None:
-    times.sort()
-    p50, p95 = (times[int(len(times) * part)] * 1000 for part in (0.5, 0.95))
-    _say(f"{what}: p50 {p50:.1f} ms, p95 {p95:.1f} ms, longest {times[-1] * 1000:.1f} ms")
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
