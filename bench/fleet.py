@@ -20,7 +20,7 @@ from branch.certificate import pinned_context
 from branch.enrolment import enroll
 from branch.line import Line, parse_address
 from branch.share_line import SESSION_HEADER, LinePool
-from core.digest import ZERO_DIGEST, Digest
+from core.digest import Digest
 from staging.changes import Attributes, Change, Create, Kind, Mirror
 from staging.frame_format import read_header, seal_frame
 from staging.protocol import Open, Opened
@@ -93,16 +93,16 @@ class Fleet:
 class Sender:
     """A branch's session: seals frames in a chain and sends them, and polls as an agent does that has nothing to send."""
 
-    def __init__(self, branch: Branch) -> None:
-        """Open a session of the branch's share, whose first life this is."""
+    def __init__(self, branch: Branch, share_id: bytes | None = None) -> None:
+        """Open a session of the branch's share; it is new unless an id is given, and is gone on with."""
         address, context = parse_address(branch.url), _context(branch.certificate_pem)
         self._pool = LinePool(lambda: Line(address, context, _TIMEOUT_SECONDS, None), branch.token)
-        self._share_id = secrets.token_bytes(16)
+        self._share_id = share_id or secrets.token_bytes(16)
         body = msgspec.json.encode(Open(self._share_id, 1))
         opened = msgspec.json.decode(self._call("open", body, {}), type=Opened)
         self._session = {SESSION_HEADER: opened.session}
         self.poll_seconds = opened.poll_seconds
-        self._sequence, self._hash = 0, ZERO_DIGEST
+        self._sequence, self._hash = opened.durable_sequence, Digest(opened.durable_hash)
 
     def seal(self, paths: list[bytes], changes: list[Change]) -> bytes:
         """Return the next frame of the chain."""

@@ -47,7 +47,7 @@ class LaidShare:
     def __init__(self, root: Root, name: str, days_ago: float = 0.0) -> None:
         """Open the share, or make it; nobody else may have the root open."""
         self.vault = Vault(root, EarlierClock(days_ago), os.urandom)
-        self._id = name.encode().ljust(16, b".")[:16]
+        self._id = share_id_of(name)
         self.share = self.vault.register(name, self._id)
         self._session = self.share.receiver.open(Open(self._id, 1)).session
 
@@ -101,6 +101,11 @@ class LaidShare:
         filled = [at for at, change in enumerate(changes) if isinstance(change, Create) and change.kind is Kind.FILE][::every]
         for at, chunk in zip(filled, self.put_all([b"the content of %s\n" % paths[at] for at in filled]), strict=True):
             changes[at] = Create(at, Kind.FILE, PLAIN, chunk)
+
+
+def share_id_of(name: str) -> bytes:
+    """Return the id that a laid share has."""
+    return name.encode().ljust(16, b".")[:16]
 
 
 def file_path(folder: int, file: int) -> bytes:
