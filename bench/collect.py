@@ -8,12 +8,12 @@ delta on another, and one by nothing.
 days back, and `stagekeeper collect` is run twice.
 """
 
-import argparse
 import os
 import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ import msgspec
 
 from appliance.root import Root, open_root
 from appliance.vault import Vault
+from bench.figure import Figure, at_most, parser_of, reading, tell
+from bench.laying import BIN, EarlierClock, make_root
 from bench.measure import Measured, allocated_bytes, drop_caches, timed
-from core.clock import NANOSECONDS, SystemClock
+from core.clock import NANOSECONDS
 from core.database import Connection, transaction
 from core.digest import DIGEST_BYTES, Digest
 from snapshots.catalogue_db import CatalogueWriter
@@ -36,34 +38,34 @@ from staging.frame_format import seal_frame
 from staging.protocol import Open
 from staging.recipe_format import Piece, encode_node
 
-_BIN = Path(sys.executable).parent
 _STORE_ID = bytes(range(16))
 _FAR_PACK = 1_000_000  # rows name a pack that does not exist; the mark asks no chunk of data for its bytes
 _BATCH = 256_000  # chunks laid at a time; a multiple of ten shares and of 256
 _PIECES_A_NODE = 256
 _AIM_CHUNKS, _AIM_MIB = 50_000_000, 1024
-_DAYS_BACK_NS = 4 * 86_400 * NANOSECONDS
+_DAYS_BACK = 4
+_DAYS_BACK_NS = _DAYS_BACK * 86_400 * NANOSECONDS
 _PLAIN = Attributes(0o644, 1000, 1000, 0)
 _STATE = f"INSERT INTO state VALUES (?,?,{LIVE},?,1,1,420,0,0,1,0,NULL,?,?,x'',0,0)"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the slope, or a run with many shares."""
-    parser = argparse.ArgumentParser(prog="python -m bench.collect", description=__doc__)
+    parser = parser_of("bench.collect", __doc__)
     parser.add_argument("what", choices=["slope", "shares"])
     parser.add_argument("--millions", type=float, nargs="+", default=[1, 2, 4], help="slope: chunks of each store")
     parser.add_argument("--shares", type=int, default=300, help="shares: how many")
     parser.add_argument("--files", type=int, default=500, help="shares: files of each")
-    parser.add_argument("--folder", type=Path, default=None, help="where to work (default: a temporary folder)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.what == "slope":
-        _slope([int(millions * 1_000_000) for millions in options.millions], options.folder)
+        tell(options, _slope([int(millions * 1_000_000) for millions in options.millions], options.folder))
     else:
-        _shares(options.shares, options.files, options.folder)
+        tell(options, _shares(options.shares, options.files, options.folder))
 
 
-def _slope(sizes: list[int], folder: Path | None) -> None:
-    found: list[tuple[int, Measured]] = []
+def _slope(sizes: list[int], folder: Path | None) -> list[Figure]:
+    marked: list[tuple[int, Measured]] = []
+    found: list[Figure] = []
     for size in sizes:
         with tempfile.TemporaryDirectory(dir=folder, prefix="stagekeeper-collect-") as name:
             chunks, plan = _lay_store(Path(name), size)
@@ -72,14 +74,24 @@ def _slope(sizes: list[int], folder: Path | None) -> None:
             listed = {kind: (Path(name) / kind).stat().st_size // DIGEST_BYTES for kind in LISTS}
         if not 0.099 * chunks <= listed["fresh"] <= 0.1 * chunks:  # what is named is never listed, garbage but for chance is
             raise SystemExit(f"of {chunks} chunks {listed['fresh']} were found to be garbage")
-        found.append((chunks, measured))
-        _say(f"{chunks} chunks: {measured.wall_seconds:.1f} s, {measured.cpu_seconds:.1f} s of CPU "
-             f"({measured.cpu_seconds / chunks * 1e6:.1f} µs a chunk), peak {measured.peak_mb:.0f} MiB")  # fmt: skip
-    if len(found) > 1:
-        (few, small), (many, large) = found[0], found[-1]
+        marked.append((chunks, measured))
+        found += _mark_figures(f"mark of {chunks} chunks", measured, chunks)
+    (few, small), (many, large) = marked[0], marked[-1]
+    if len(marked) > 1:
         slope = (large.peak_mb - small.peak_mb) / (many - few)
-        _say(f"{slope * 2**20:.1f} bytes a chunk; {_AIM_CHUNKS} chunks: {large.peak_mb + slope * (_AIM_CHUNKS - many):.0f} MiB "
-             f"by that slope (aim: {_AIM_MIB})")  # fmt: skip
+        found.append(reading("memory of a mark for each chunk", slope * 2**20, "B"))
+        at_aim = large.peak_mb + slope * (_AIM_CHUNKS - many)
+        found.append(reading(f"memory of a mark of {_AIM_CHUNKS} chunks by that slope", at_aim, "MiB", at_most(_AIM_MIB)))
+    return found
+
+
+def _mark_figures(what: str, measured: Measured, chunks: int) -> list[Figure]:
+    return [
+        reading(what, measured.wall_seconds, "s"),
+        reading(f"{what}, CPU", measured.cpu_seconds, "s"),
+        reading(f"{what}, CPU a chunk", measured.cpu_seconds / chunks * 1e6, "µs"),
+        reading(f"{what}, peak", measured.peak_mb, "MiB"),
+    ]
 
 
 def _lay_store(folder: Path, size: int) -> tuple[int, Path]:
@@ -125,37 +137,28 @@ def _lay_chunks(index: Connection, digests: list[Digest]) -> list[PackedChunk]:
     return [pack_chunk(ChunkKind.NODE, encode_node(0, [Piece(1, digest) for digest in part])) for part in parts]
 
 
-class _PastClock(SystemClock):
-    """The machine's clock, four days ago: what is written then is old enough to be condemned."""
-
-    def now_ns(self) -> int:
-        return super().now_ns() - _DAYS_BACK_NS
-
-
-def _shares(count: int, files: int, folder: Path | None) -> None:
+def _shares(count: int, files: int, folder: Path | None) -> list[Figure]:
     with tempfile.TemporaryDirectory(dir=folder, prefix="stagekeeper-collect-") as name:
-        password = Path(name) / "password"
-        password.write_text("a long bench password\n")
-        root = Path(name) / "root"
-        timed([str(_BIN / "stagekeeper"), "init", str(root), "--admin-password-file", str(password)])
+        root = make_root(Path(name)).path
         began = time.perf_counter()
         for number in range(count):
             _lay_share(open_root(root), number, files)
-        _say(f"{count} shares of as many branches, {files} files and a tenth as much garbage each, laid in "
-             f"{time.perf_counter() - began:.1f} s; packs {allocated_bytes(root / 'packs') / 1e6:.0f} MB")  # fmt: skip
+        found = [
+            reading(f"{count} shares of {files} files laid", time.perf_counter() - began, "s"),
+            reading("packs of them", allocated_bytes(root / "packs") / 1e6, "MB"),
+        ]
         for run, condemned in (("first", count * (files // 10)), ("second", 0)):
             drop_caches()
             measured, report = _collect(root)
             if not 0.99 * condemned <= report["condemned"] <= condemned or report["removed_chunks"]:
                 raise SystemExit(f"{condemned} chunks were to be condemned and none removed: {report}")
-            _say(f"{run} run: {report['chunks']} chunks, {report['named']} named, {report['condemned']} condemned in "
-                 f"{measured.wall_seconds:.1f} s, {measured.cpu_seconds:.1f} s of CPU, "
-                 f"peak {measured.peak_mb:.0f} MiB")  # fmt: skip
+            found += _mark_figures(f"{run} collect of {count} shares", measured, report["chunks"])
+    return found
 
 
 def _lay_share(root: Root, number: int, files: int) -> None:
     """Lay one share, with a snapshot and chunks that nothing names."""
-    vault = Vault(root, _PastClock(), os.urandom)
+    vault = Vault(root, EarlierClock(_DAYS_BACK), os.urandom)
     share_id = number.to_bytes(16, "big")
     share = vault.register(f"branch{number}/data", share_id)
     session = share.receiver.open(Open(share_id, 1)).session
@@ -177,15 +180,10 @@ def _lay_share(root: Root, number: int, files: int) -> None:
 def _collect(root: Path) -> tuple[Measured, Any]:
     """Run the installed command; return what it took with its child, and its report."""
     report = root.parent / "report"
-    command = f'exec "{_BIN}/stagekeeper" collect --root "{root}" --json > "{report}"'
+    command = f'exec "{BIN}/stagekeeper" collect --root "{root}" --json > "{report}"'
     measured = timed(["/bin/sh", "-c", command])
     return measured, msgspec.json.decode(report.read_bytes())
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -4,15 +4,15 @@ Names are laid through frames, journal and fold like an agent's (`--direct`: as 
 indexed block by block. Times are of whole questions as the API asks them: the first page of 100, catalogue look-ups included.
 """
 
-import argparse
 import itertools
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bench.figure import Figure, at_most, parser_of, reading, tell
 from core.clock import SystemClock
 from core.database import open_database, transaction
 from snapshots.chunk_store import ChunkStore
@@ -96,7 +96,12 @@ class BenchShare:
         self.receiver = ShareReceiver(SHARE_ID, "bench", self.journal, self.store, lambda: "session")
         self.receiver.open(Open(SHARE_ID, 1))
         self.reader = CatalogueReader(self.catalogue, "bench/share", self.store)
-        self.index = NameIndex(folder / "find" / "share.db", self.reader)
+        self._find = folder / "find"
+        self.open_index()
+
+    def open_index(self) -> None:
+        """Open the index of names, also after it was closed: then it takes no more on the disk than it needs."""
+        self.index = NameIndex(self._find / "share.db", self.reader)
 
     def lay(self, count: int) -> int:
         """Lay files by frames and fold; return the last birth."""
@@ -152,19 +157,18 @@ class BenchShare:
         return time.perf_counter() - begun, time.thread_time() - cpu, len(found)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Build, index, ask, and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.find", description=__doc__)
+    parser = parser_of("bench.find", __doc__)
     parser.add_argument("--names", type=int, default=1_000_000)
     parser.add_argument("--direct", action="store_true", help="put rows into the catalogue instead of folding frames")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", type=Path, default=None, help="where to work (default: a temporary folder)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="stagekeeper-bench-") as name:
         share = BenchShare(Path(name))
         begun = time.perf_counter()
         last = share.lay_rows(options.names) if options.direct else share.lay(options.names)
-        print(f"{options.names} names laid in {time.perf_counter() - begun:.1f} s")
+        found = [reading(f"{options.names} names laid", time.perf_counter() - begun, "s")]
         begun, blocks, longest = time.perf_counter(), 0, 0.0
         while True:
             step = time.perf_counter()
@@ -174,19 +178,26 @@ def main() -> None:
         spent = time.perf_counter() - begun
         share.index.close()
         size = sum(part.stat().st_size for part in (Path(name) / "find").iterdir())
-        print(f"indexed in {spent:.1f} s, {blocks} steps, the longest {longest * 1000:.0f} ms")
-        print(f"{size / options.names:.1f} bytes a name")
-        _ask(share, last, options.rounds)
+        share.open_index()
+        found += [
+            reading(f"indexed in {blocks} steps", spent, "s"),
+            reading("the longest step of indexing", 1000 * longest, "ms"),
+            reading("index of a name", size / options.names, "B"),
+        ]
+        found += [figure for what, texts in QUESTIONS.items() for figure in _ask(share, last, options.rounds, what, texts)]
+    tell(options, found)
 
 
-def _ask(share: BenchShare, last: int, rounds: int) -> None:
-    print("| question | hits on the first page | p50 ms | p95 ms | CPU p50 ms | CPU p95 ms |\n|---|---|---|---|---|---|")
-    for what, texts in QUESTIONS.items():
-        asked = [share.question(text, last) for _ in range(rounds) for text in texts]
-        times = [_percentile([one[which] for one in asked], part) for which in (0, 1) for part in (0.5, 0.95)]
-        hits = " or ".join(str(count) for count in sorted({count for *_, count in asked}))
-        print(f"| {what} | {hits} | {' | '.join(f'{milliseconds:.1f}' for milliseconds in times)} |")
-        sys.stdout.flush()
+def _ask(share: BenchShare, last: int, rounds: int, what: str, texts: list[str]) -> list[Figure]:
+    asked = [share.question(text, last) for _ in range(rounds) for text in texts]
+    hits = " or ".join(str(count) for count in sorted({count for *_, count in asked}))
+    clock, cpu = ([one[which] for one in asked] for which in (0, 1))
+    return [
+        reading(f"find, {what} ({hits} hits on the first page), p50", _percentile(clock, 0.5), "ms"),
+        reading(f"find, {what}, p95", _percentile(clock, 0.95), "ms", at_most(1000)),
+        reading(f"find, {what}, CPU p50", _percentile(cpu, 0.5), "ms"),
+        reading(f"find, {what}, CPU p95", _percentile(cpu, 0.95), "ms"),
+    ]
 
 
 def _percentile(seconds: list[float], part: float) -> float:
@@ -195,4 +206,4 @@ def _percentile(seconds: list[float], part: float) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -99,7 +99,7 @@ def _condemn(root: Root) -> CollectReport:
 
     def roots() -> Roots:
         journal = [JournalPart(str(path), size) for path, size in share.journal.extents()]
-        seals = [(ChunkKind.SEAL, seal.digest) for seal in share.reader.ledger.seals()]
+        seals: list[tuple[int, bytes]] = [(ChunkKind.SEAL, seal.digest) for seal in share.reader.ledger.seals()]
         return Roots([journal], [str(share.fold.path)], seals)
 
     collector = Collector(laid.vault.store, CollectPlace(folder, partial(os.urandom, 8)))

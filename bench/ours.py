@@ -72,7 +72,7 @@ class Stagekeeper:
         cpu = cpu_seconds_of(self._server.pid)
         client = timed(words)
         both_cpu = client.cpu_seconds + cpu_seconds_of(self._server.pid) - cpu
-        return Measured(client.wall_seconds, both_cpu, peak_mb_of(self._server.pid))
+        return Measured(client.wall_seconds, both_cpu, max(client.peak_mb, peak_mb_of(self._server.pid)))
 
     def end(self) -> None:
         """Stop the appliance."""
@@ -88,5 +88,5 @@ class Stagekeeper:
         return dict(shares[0]["wire"]) if shares else {}
 
     def _ask(self, *words: str) -> str:
-        command = [_BIN / "stagekeeper", *words, "--root", self._root, "--json"]
+        command: list[str | Path] = [_BIN / "stagekeeper", *words, "--root", self._root, "--json"]
         return subprocess.run(command, capture_output=True, check=True, text=True, env=dict(os.environ)).stdout

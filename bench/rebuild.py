@@ -6,13 +6,13 @@ once killed when half of that time has passed and run again. After each `verify-
 snapshot in the middle shows is compared with what was laid. CPU and memory are those of the process that rebuilds.
 """
 
-import argparse
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ import msgspec
 
 from appliance.root import Root, open_root
 from appliance.vault import OpenShare, Vault
+from bench.figure import Figure, at_most, parser_of, reading, tell
+from bench.laying import BIN, make_root
 from bench.measure import Measured, allocated_bytes, drop_caches, timed
 from core.clock import SystemClock
 from core.digest import Digest
@@ -29,7 +31,6 @@ from staging.chunk_format import ChunkKind, address_of, item_parts, pack_chunk
 from staging.frame_format import seal_frame
 from staging.protocol import Open
 
-_BIN = Path(sys.executable).parent
 _SHARE = "big/data"
 _SHARE_ID = bytes(range(16))
 _PLAIN = Attributes(0o644, 1000, 1000, 0)
@@ -39,31 +40,38 @@ _FILES_ASKED = 20
 _LABEL = "round "
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Lay the versions, lose the databases, rebuild."""
-    parser = argparse.ArgumentParser(prog="python -m bench.rebuild", description=__doc__)
+    parser = parser_of("bench.rebuild", __doc__)
     parser.add_argument("--versions", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=10, help="versions of each file")
     parser.add_argument("--behind", type=int, default=1, help="rounds that lie behind the newest seal, in the journal alone")
-    parser.add_argument("--folder", type=Path, default=None, help="where to work (default: a temporary folder)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="stagekeeper-rebuild-") as name:
-        password = Path(name) / "password"
-        password.write_text("a long bench password\n")
-        root = Path(name) / "root"
-        timed([str(_BIN / "stagekeeper"), "init", str(root), "--admin-password-file", str(password)])
+        root = make_root(Path(name)).path
         folders = options.versions // options.rounds // _FILES_A_FOLDER
         began, cpu = time.perf_counter(), time.process_time()
         _lay(open_root(root), folders, options.rounds, options.behind)
-        _say(f"{folders * _FILES_A_FOLDER * options.rounds} versions laid in {time.perf_counter() - began:.1f} s "
-             f"({time.process_time() - cpu:.1f} s of CPU), {options.behind} of {options.rounds} rounds behind the newest seal; "
-             f"packs {allocated_bytes(root / 'packs') / 1e6:.0f} MB, journal {allocated_bytes(root / 'journal') / 1e6:.0f} MB, "
-             f"databases {allocated_bytes(root / 'db') / 1e6:.0f} MB")  # fmt: skip
+        versions = folders * _FILES_A_FOLDER * options.rounds
+        found = [
+            reading(f"{versions} versions laid", time.perf_counter() - began, "s"),
+            reading("CPU of laying them", time.process_time() - cpu, "s"),
+            *(reading(f"{part} before", allocated_bytes(root / part) / 1e6, "MB") for part in ("packs", "journal", "db")),
+        ]
         whole = _rebuild(root)
-        _tell("rebuilt", whole)
+        found += [reading(f"rows that verify-seal found equal, {versions} versions", _check(root, folders, options.rounds), "")]
+        killed = _rebuild_in_two(root, whole.wall_seconds / 2)
         _check(root, folders, options.rounds)
-        _rebuild_in_two(root, whole.wall_seconds / 2)
-        _check(root, folders, options.rounds)
+    tell(options, [*found, *_figures("rebuilt", whole, versions), *_figures("rebuilt once killed half-way", killed, versions)])
+
+
+def _figures(what: str, measured: Measured, versions: int) -> list[Figure]:
+    return [
+        reading(f"{versions} versions {what}", measured.wall_seconds, "s"),
+        reading(f"{versions} versions {what}, of a million", measured.wall_seconds * 1e6 / versions, "s", at_most(600)),
+        reading(f"{versions} versions {what}, CPU", measured.cpu_seconds, "s"),
+        reading(f"{versions} versions {what}, peak", measured.peak_mb, "MB"),
+    ]
 
 
 def _lay(root: Root, folders: int, rounds: int, behind: int) -> None:
@@ -123,7 +131,7 @@ def _lose_databases(root: Path) -> None:
 
 
 def _words(root: Path) -> list[str]:
-    return [str(_BIN / "stagekeeper"), "rebuild", "--root", str(root)]
+    return [str(BIN / "stagekeeper"), "rebuild", "--root", str(root)]
 
 
 def _rebuild(root: Path) -> Measured:
@@ -131,8 +139,8 @@ def _rebuild(root: Path) -> Measured:
     return timed(_words(root))
 
 
-def _rebuild_in_two(root: Path, seconds: float) -> None:
-    """Kill a rebuild after some time and go on."""
+def _rebuild_in_two(root: Path, seconds: float) -> Measured:
+    """Kill a rebuild after some time and go on; return what the second one took."""
     _lose_databases(root)
     child = subprocess.Popen(_words(root), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(seconds)
@@ -140,12 +148,12 @@ def _rebuild_in_two(root: Path, seconds: float) -> None:
     ended = child.wait()
     if ended != -signal.SIGKILL:
         raise SystemExit(f"the rebuild was to be killed after {seconds:.1f} s and ended with {ended} before")
-    _tell(f"killed after {seconds:.1f} s, and then rebuilt", timed(_words(root)))
+    return timed(_words(root))
 
 
-def _check(root: Path, folders: int, rounds: int) -> None:
-    """Compare the catalogue with its seals, and each snapshot with what was laid; raise when anything differs."""
-    words = [str(_BIN / "stagekeeper"), "verify-seal", _SHARE, "--root", str(root), "--json"]
+def _check(root: Path, folders: int, rounds: int) -> int:
+    """Compare the catalogue with its seals, each snapshot with what was laid; return the rows, raise when anything differs."""
+    words = [str(BIN / "stagekeeper"), "verify-seal", _SHARE, "--root", str(root), "--json"]
     verify = subprocess.run(words, capture_output=True, check=False)
     verdict: Any = msgspec.json.decode(verify.stdout)
     if verify.returncode != 0 or not verdict["equal"]:
@@ -165,18 +173,8 @@ def _check(root: Path, folders: int, rounds: int) -> None:
             if view.read(node.content, 0, len(expected) + 1) != expected:
                 raise SystemExit(f"file {file} in folder {folder} differs in snapshot {number}")
     vault.close()
-    _say(f"verify-seal: equal up to sequence {verdict['sequence']}, {verdict['rows']} rows of {verdict['seals']} seals; "
-         f"{kept} versions and {len(snapshots)} snapshots are there")  # fmt: skip
-
-
-def _tell(what: str, measured: Measured) -> None:
-    _say(f"{what} in {measured.wall_seconds:.1f} s, {measured.cpu_seconds:.1f} s of CPU, peak {measured.peak_mb:.0f} MB")
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    return int(verdict["rows"])
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
