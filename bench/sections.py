@@ -126,7 +126,7 @@ def run_command(command: Command, scale: str, folder: Path | None) -> tuple[list
     with tempfile.NamedTemporaryFile(suffix=".json") as told:
         words = [sys.executable, "-m", command.module, *command.words(scale), *where, "--figures", told.name]
         before, began = os.times(), time.perf_counter()
-        ended = subprocess.run(words, stdout=sys.stderr, check=False)
+        ended = subprocess.run(words, stdout=subprocess.DEVNULL, check=False)
         wall, after = time.perf_counter() - began, os.times()
         if ended.returncode:
             raise SectionFailed(f"{command.shown(scale)} ended with {ended.returncode}")

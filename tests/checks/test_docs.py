@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import branch.cli
 from appliance.cli.main import stagekeeper
 from appliance.settings import DEFAULT_LISTEN
-from bench.__main__ import table
+from bench.document import tables
 from snapshots.policy import Policy
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,8 @@ def test_the_benchmarks_show_what_was_measured() -> None:
     runs = sorted((ROOT / "docs" / "measured").glob("*.json"))
     assert runs
     for run in runs:
-        assert table(json.loads(run.read_text())) in text, run.name
+        shown = tables(json.loads(run.read_text()))
+        assert shown and shown in text, run.name
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
