@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from bench.figure import at_least, at_most, of_times, reading, shown
 from bench.held import held_during
 from bench.sections import SCALES, SECTIONS, Command, Section
 
+BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 QUICK = "tests.bench.quick_section"
 
 
@@ -85,6 +87,21 @@ def test_every_command_of_every_section_takes_its_arguments_at_every_scale(name:
             with pytest.raises(SystemExit):
                 module.main([*command.words(scale), "--unknown"])
             assert capsys.readouterr().err.endswith("error: unrecognized arguments: --unknown\n"), command.shown(scale)
+
+
+def test_every_command_that_the_page_of_benchmarks_shows_can_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+    shown_commands = re.findall(r"`python -m (bench[.\w]*)([^`]*)`", BENCHMARKS.read_text())
+    assert len(shown_commands) >= 5
+    for name, words in shown_commands:
+        module = importlib.import_module("bench.__main__" if name == "bench" else name)
+        with pytest.raises(SystemExit):
+            module.main([*words.split(), "--unknown"])
+        assert "unrecognized arguments: --unknown\n" in capsys.readouterr().err, f"{name}{words}"
+
+
+def test_the_page_of_benchmarks_tells_of_every_section() -> None:
+    table = re.findall(r"^\| (`.*`) \| .* min \| .* min \|$", BENCHMARKS.read_text(), re.MULTILINE)
+    assert [name for row in table for name in re.findall(r"`(\w+)`", row)] == list(SECTIONS)
 
 
 def test_bounds_are_met_at_their_limits() -> None:
