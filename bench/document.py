@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from bench.figure import Figure, shown
+from bench.figure import Figure, quantity, shown
 
 Document = dict[str, Any]
 
@@ -93,7 +93,7 @@ def _section_lines(document: Document) -> Iterator[str]:
         for figure in msgspec.convert(section["figures"], list[Figure]):
             commands.setdefault(figure.command, figure)
             verdict = {True: "kept", False: "missed", None: ""}[figure.is_kept]
-            yield f"| {name} | {figure.name} | {shown(figure.value)} {figure.unit} | {figure.aim} | {verdict} |"
+            yield f"| {name} | {figure.name} | {quantity(figure)} | {figure.aim} | {verdict} |"
     yield ""
     yield "| command | wall s | CPU s |"
     yield "|---|---|---|"

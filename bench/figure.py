@@ -101,8 +101,13 @@ def figures_table(figures: Sequence[Figure]) -> str:
     lines = ["| figure | value | aim | |", "|---|---|---|---|"]
     for figure in figures:
         verdict = {True: "kept", False: "missed", None: ""}[figure.is_kept]
-        lines.append(f"| {figure.name} | {shown(figure.value)} {figure.unit} | {figure.aim} | {verdict} |")
+        lines.append(f"| {figure.name} | {quantity(figure)} | {figure.aim} | {verdict} |")
     return "\n".join(lines) + "\n"
+
+
+def quantity(figure: Figure) -> str:
+    """Return a figure's value with its unit, if it has one."""
+    return f"{shown(figure.value)} {figure.unit}".rstrip()
 
 
 def shown(value: float) -> str:

@@ -6,24 +6,28 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-
-import msgspec
 
 from appliance.cli.late import open_locally
 from appliance.console import open_console
 from appliance.settings import Environment
 from branch.certificate import pinned_context
+from branch.effort import Effort
 from branch.enrolment import enroll
 from branch.line import Line, parse_address
-from branch.share_line import SESSION_HEADER, LinePool
+from branch.pacer import Pacer
+from branch.share_line import LinePool, ShareLine
+from branch.wire import WireBill, WireMeter
+from core.clock import SystemClock
 from core.digest import Digest
 from staging.changes import Attributes, Change, Create, Kind, Mirror
 from staging.frame_format import read_header, seal_frame
-from staging.protocol import Open, Opened
+from staging.protocol import Open
 
 _BIN = Path(sys.executable).parent
 _TIMEOUT_SECONDS = 120.0
@@ -97,12 +101,14 @@ class Sender:
         """Open a session of the branch's share; it is new unless an id is given, and is gone on with."""
         address, context = parse_address(branch.url), _context(branch.certificate_pem)
         self._pool = LinePool(lambda: Line(address, context, _TIMEOUT_SECONDS, None), branch.token)
+        clock = SystemClock()
+        pacer = Pacer([], clock, lambda seconds: datetime.fromtimestamp(seconds, UTC), threading.Event().wait)
+        self._line = ShareLine(self._pool, SHARE, WireMeter(WireBill()), pacer, Effort(clock))
         self._share_id = share_id or secrets.token_bytes(16)
-        body = msgspec.json.encode(Open(self._share_id, 1))
-        opened = msgspec.json.decode(self._call("open", body, {}), type=Opened)
-        self._session = {SESSION_HEADER: opened.session}
-        self.poll_seconds = opened.poll_seconds
+        opened = self._line.open(Open(self._share_id, 1))
+        self._line.session = opened.session
         self._sequence, self._hash = opened.durable_sequence, Digest(opened.durable_hash)
+        self.poll()
 
     def seal(self, paths: list[bytes], changes: list[Change]) -> bytes:
         """Return the next frame of the chain."""
@@ -116,18 +122,15 @@ class Sender:
 
     def send(self, frames: bytes) -> None:
         """Send frames; they are durable on return."""
-        self._call("frames", frames, self._session)
+        self._line.frames(frames, 0, 0)
 
     def poll(self) -> None:
-        """Ask for tasks, on the connection that was kept."""
-        self.poll_seconds = self._pool.tasks().poll_seconds
+        """Ask for tasks, on the connection that was kept, and learn when to ask again."""
+        self.poll_seconds = self._line.tasks().poll_seconds
 
     def close(self) -> None:
         """Close the connection."""
         self._pool.close()
-
-    def _call(self, endpoint: str, body: bytes, headers: dict[str, str]) -> bytes:
-        return self._pool.call(None, "POST", f"/intake/v1/shares/{SHARE}/{endpoint}", body, headers)[0]
 
 
 @functools.cache

@@ -3,12 +3,15 @@
 import importlib
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.__main__ import main
+from bench.agents import at_once
 from bench.figure import at_least, at_most, of_times, reading, shown
 from bench.held import held_during
 from bench.sections import SCALES, SECTIONS, Command, Section
@@ -119,6 +122,25 @@ def test_percentiles_are_of_the_times_that_were_seen() -> None:
     assert [figure.is_kept for figure in figures] == [None, False, None, None]
     with pytest.raises(SystemExit, match="nothing was timed"):
         of_times("answer", [])
+
+
+def test_agents_in_processes_answer_in_the_order_in_which_they_were_given() -> None:
+    def work(number: int, ready: Callable[[], object]) -> int:
+        ready()
+        return number
+
+    assert at_once([partial(work, number) for number in range(4)]) == [0, 1, 2, 3]
+
+
+def test_an_agent_that_fails_ends_the_others_and_is_told() -> None:
+    def fail(ready: Callable[[], object]) -> None:
+        raise ValueError("no such appliance")
+
+    def wait(ready: Callable[[], object]) -> None:
+        ready()
+
+    with pytest.raises(SystemExit, match="ValueError: no such appliance"):
+        at_once([wait, fail, wait])
 
 
 def test_an_acknowledgement_counts_for_what_ran_at_any_time_while_it_was_waited_for() -> None:
