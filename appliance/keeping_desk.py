@@ -21,6 +21,7 @@ from appliance.share_policy import policy_of
 from appliance.share_worker import ShareWorker
 from appliance.vault import OpenShare, Vault
 from core.clock import parse_time
+from core.durations import parse_duration
 from core.errors import NotFound, Refused, StagekeeperError
 from snapshots.control_format import (
     MAX_HOLD_NAME,
@@ -32,7 +33,6 @@ from snapshots.control_format import (
     SnapshotLabelled,
     SnapshotUndeleted,
 )
-from snapshots.durations import parse_duration
 from snapshots.exclusive import Removal
 from snapshots.policy import Policy
 from snapshots.policy_document import check_policy, write_policy

@@ -8,9 +8,9 @@ from appliance.goodness import LAST_GOOD
 from appliance.share_policy import policy_of
 from appliance.vault import OpenShare
 from core.clock import format_time
+from core.durations import parse_duration
 from core.errors import Refused
 from snapshots.control_format import MAX_REASON, ShareDeleted
-from snapshots.durations import parse_duration
 from snapshots.ledger_db import Hold
 from snapshots.policy import Policy
 

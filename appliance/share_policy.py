@@ -1,8 +1,8 @@
 """The policy of a share as it is in force, and what it says to the parts that follow it."""
 
 from appliance.vault import OpenShare
+from core.durations import parse_duration
 from snapshots.anchors import AnchorLimits
-from snapshots.durations import parse_duration
 from snapshots.journal_retention import JournalPolicy
 from snapshots.policy import Policy
 from snapshots.policy_document import read_policy

@@ -1,4 +1,4 @@
-"""Durations as people write them in a policy: `90min`, `36h`, `30d`, `4w`, `1y`. Pure."""
+"""Durations as people write them: `90min`, `36h`, `30d`, `4w`, `1y`. Pure."""
 
 import re
 

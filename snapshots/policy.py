@@ -9,9 +9,9 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
+from core.durations import DURATION_PATTERN, parse_duration
 from core.errors import Refused
 from core.zones import ZoneUnknown, parse_zone
-from snapshots.durations import DURATION_PATTERN, parse_duration
 
 POLICY_VERSION: Final = 1
 SHORTEST_DELAY = "1h"  # time to notice a wrong prune and to undo it, even where space is short

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from core.durations import parse_duration
 from core.zones import parse_zone
 from snapshots.ageing import counted_ages, is_within
 from snapshots.calendar_rules import CALENDAR_RULES, LAST_CALENDAR_NS, local_time, places
-from snapshots.durations import parse_duration
 from snapshots.policy import Policy, Retention
 
 _ORIGINS = {"schedule": "by schedule", "command": "by hand", "demo": "by hand"}

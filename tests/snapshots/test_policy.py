@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from core.durations import DurationUnreadable, parse_duration
 from core.errors import Refused
-from snapshots.durations import DurationUnreadable, parse_duration
 from snapshots.policy import RETENTION_PRESETS, Limits, Policy, PolicyUnreadable, Retention
 from snapshots.policy_document import check_policy, read_policy, write_policy
 

@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.clock import parse_time
-from snapshots.durations import parse_duration
+from core.durations import parse_duration
 from snapshots.policy import RETENTION_PRESETS, Policy, Retention
 from snapshots.retention import Decision, SnapshotFacts, decide
 
