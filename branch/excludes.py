@@ -1,53 +1,74 @@
-"""Which names of a share are left out.
+"""Which names of a share are left out: patterns in an order, of which the last that matches decides.
 
-A pattern is a shell pattern (`*`, `?`, `[…]`; `*` also matches `/`). Without `/` it is matched against every name on the
-way (`*.tmp`, `node_modules`); with one (at the end does not count) against the path from the share's root
-(`var/cache/*`, `/build`). A trailing `/` matches folders only. What is left out goes with all below it; there is no way
-to take a part of it in again.
+Each is read as a line of `.gitignore` (`branch.ignore_pattern`): `!` takes in again, `/` anchors, `**` stands for folders. What
+is left out goes with all below it, so nothing in a folder that is left out can be taken in again.
 """
 
-import fnmatch
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+
+from branch.ignore_pattern import IgnorePattern, parse_pattern
+
+_Pattern = re.Pattern[bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Neighbours in the order that say the same, put together: for everything and for folders, by name and by path."""
+
+    takes_in: bool
+    of_names: _Pattern
+    of_paths: _Pattern
+    of_folder_names: _Pattern
+    of_folder_paths: _Pattern
+
+    def matches(self, path: bytes, name: bytes, is_folder: bool) -> bool:
+        if self.of_names is not None and self.of_names.fullmatch(name):
+            return True
+        if self.of_paths is not None and self.of_paths.fullmatch(path):
+            return True
+        if not is_folder:
+            return False
+        if self.of_folder_names is not None and self.of_folder_names.fullmatch(name):
+            return True
+        return self.of_folder_paths is not None and self.of_folder_paths.fullmatch(path) is not None
 
 
 class Excludes:
     """The patterns of a share, compiled."""
 
     def __init__(self, patterns: Iterable[bytes] = ()) -> None:
-        """Compile patterns given as raw bytes."""
-        names: list[tuple[bytes, bool]] = []
-        paths: list[tuple[bytes, bool]] = []
-        for pattern in patterns:
-            only_folders = pattern.endswith(b"/")
-            bare = pattern.rstrip(b"/")
-            if bare:
-                (paths if b"/" in bare else names).append((bare.lstrip(b"/"), only_folders))
-        self._of_names, self._of_folder_names = _compile(names)
-        self._of_paths, self._of_folder_paths = _compile(paths)
-        self.is_empty = not names and not paths
+        """Compile patterns given as raw bytes, in their order."""
+        self._patterns = [parse_pattern(pattern) for pattern in patterns]
+        self._runs = [_run(takes_in, list(same)) for takes_in, same in groupby(self._patterns, lambda each: each.takes_in)]
+        self._runs.reverse()
+        self.is_empty = all(each.takes_in or each.regex is None for each in self._patterns)
 
     def match(self, path: bytes, name: bytes, is_folder: bool) -> bool:
         """Tell whether the entry `name` at `path` is left out (its folders are asked before it)."""
-        if self._of_names is not None and self._of_names.match(name):
-            return True
-        if self._of_paths is not None and self._of_paths.match(path):
-            return True
-        if not is_folder:
-            return False
-        if self._of_folder_names is not None and self._of_folder_names.match(name):
-            return True
-        return self._of_folder_paths is not None and self._of_folder_paths.match(path) is not None
+        for run in self._runs:
+            if run.matches(path, name, is_folder):
+                return not run.takes_in
+        return False
+
+    def deciding(self, path: bytes, name: bytes, is_folder: bool) -> bytes | None:
+        """Return the pattern that leaves an entry out, None when it is taken: the slow answer, for who wants to know."""
+        for each in reversed(self._patterns):
+            if _run(each.takes_in, [each]).matches(path, name, is_folder):
+                return None if each.takes_in else each.text
+        return None
 
 
-_Pattern = re.Pattern[bytes] | None
+def _run(takes_in: bool, patterns: list[IgnorePattern]) -> _Run:
+    unions = (
+        _union(each for each in patterns if (each.only_folders, each.of_path) == kind)
+        for kind in ((False, False), (False, True), (True, False), (True, True))
+    )
+    return _Run(takes_in, *unions)
 
 
-def _compile(patterns: list[tuple[bytes, bool]]) -> tuple[_Pattern, _Pattern]:
-    """Return (pattern for everything, pattern for folders only); None matches nothing."""
-    return _union(p for p, only_folders in patterns if not only_folders), _union(p for p, only in patterns if only)
-
-
-def _union(patterns: Iterable[bytes]) -> _Pattern:
-    texts = [fnmatch.translate(pattern.decode("latin-1")) for pattern in patterns]
-    return re.compile("|".join(texts).encode("latin-1")) if texts else None
+def _union(patterns: Iterable[IgnorePattern]) -> _Pattern:
+    parts = [each.regex for each in patterns if each.regex is not None]
+    return re.compile(b"|".join(parts), re.DOTALL) if parts else None
