@@ -15,9 +15,9 @@ from branch.agent import Agent, AgentRunning, Interrupted, StateLock
 from branch.cli_errors import DIFFERENCES, DONE, INTERRUPTED, OUR_FAULT, USAGE, exit_code_of, print_failure
 from branch.cli_given import Given, common_options
 from branch.cli_mark import mark
+from branch.cli_rules import GivenRules, dry_run_answer, rule_options
 from branch.cli_verify import resync, verify
 from branch.enrolment import AlreadyEnrolled, enroll
-from branch.excludes import Excludes
 from branch.folders import OpenFolders
 from branch.leftovers import remove_leftovers
 from branch.limit_rule import LimitUnreadable, parse_limit
@@ -25,7 +25,6 @@ from branch.look import OTHER_FILE_SYSTEM
 from branch.root import mark_of
 from branch.settings import read_settings
 from branch.status import LimitStatus, ShareStatus, read_status
-from branch.survey import survey
 from core.clock import NANOSECONDS, SystemClock, parse_time
 from core.collector import collect_seldom
 from core.durable import OS_FILES
@@ -75,21 +74,20 @@ def enroll_command(given: Given, url: str, code: str) -> int:
 @click.option("--limit", "limits", multiple=True, metavar="RULE",
               help="Send no faster: 2Mbit, 250KB@08:00-18:00, 2Mbit@Mon-Fri 08:00-18:00, pause@Sat,Sun, off@22:00-06:00. Of"
               " several rules the one that covers the least of a week holds; local time. Without --limit: no limit.")  # fmt: skip
-@click.option("--exclude", "patterns", multiple=True, metavar="PATTERN", help="Leave out; like *.tmp, var/cache/* or build/.")
-@click.option("--dry-run", is_flag=True, help="Only count what would be protected.")
+@rule_options
+@click.option("--dry-run", is_flag=True, help="Only tell what would be taken, and what each rule leaves out.")
 @common_options
 def protect(
-    given: Given, path: bytes, share: str, capture: str, mode: str, limits: Sequence[str], patterns: Sequence[str],
+    given: Given, path: bytes, share: str, capture: str, mode: str, limits: Sequence[str], rules: GivenRules,
     dry_run: bool,
 ) -> int:  # fmt: skip
-    """Protect the folder PATH as SHARE; a protected one takes new patterns and limits and is taken as it stands now."""
+    """Protect the folder PATH as SHARE; a protected one takes new rules and limits and is taken as it stands now."""
     if not _SHARE_NAME.fullmatch(share):
         raise click.BadParameter(f"{share!r} is no name of a share: letters, digits, dot, dash, underscore", param_hint="--as")
     _check_limits(limits)
     if capture != "watch" or mode != "async":
         raise NotOffered(f"{capture} {mode} is not offered in this release", remedy="use --capture watch --mode async")
     root = os.path.realpath(path)
-    excludes = tuple(os.fsencode(pattern) for pattern in patterns)
     try:
         folders = OpenFolders(root)
     except OSError as error:
@@ -99,12 +97,11 @@ def protect(
     finally:
         folders.close()
     if dry_run:
-        return _dry_run(given, share, root, Excludes(excludes))
-    given.database().protect(share, root, secrets.token_bytes(16), excludes, limits, mark)
-    document = {
-        "share": share, "path": show_path(root), "capture": capture, "mode": mode, "excludes": list(patterns),
-        "limits": list(limits),
-    }  # fmt: skip
+        given.answer(*dry_run_answer(share, rules.survey(root)))
+        return DONE
+    given.database().protect(share, root, secrets.token_bytes(16), rules.patterns, rules.file_rules, limits, mark)
+    shown = {"share": share, "path": show_path(root), "capture": capture, "mode": mode}
+    document = {**shown, **rules.shown(), "limits": list(limits)}
     given.answer(document, f"{show_path(root)} is protected as {share} while `stagekeeper-agent run` runs")
     return DONE
 
@@ -206,21 +203,6 @@ def _limit_words(limit: LimitStatus) -> str:
     rate = f"{limit.bytes_per_second} bytes/s" if limit.bytes_per_second else "held back"
     words = "without limit" if limit.bytes_per_second is None else rate
     return f"{words} until {machine_time(parse_time(limit.until) // NANOSECONDS):%Y-%m-%d %H:%M}" if limit.until else words
-
-
-def _dry_run(given: Given, share: str, root: bytes, excludes: Excludes) -> int:
-    counted = survey(root, excludes)
-    document = {
-        "share": share,
-        "files": counted.files,
-        "folders": counted.folders,
-        "logical_bytes": counted.logical_bytes,
-        "excluded": counted.excluded,
-        "not_protected": [{"path": show_path(path), "reason": reason} for path, reason in counted.not_protected],
-    }
-    text = f"{counted.files} files in {counted.folders} folders, {counted.logical_bytes} bytes, {counted.excluded} left out"
-    given.answer(document, text)
-    return DONE
 
 
 def _answer_statuses(given: Given, statuses: list[ShareStatus], enrolled: bool = True) -> None:

@@ -98,6 +98,8 @@ class Comparison:
             row = rows.pop(name, None)
             if found is None or self._rules.is_left_out(join(path, name), name, found):
                 continue
+            if row is None and self._rules.is_not_taken_up(found, self._known):
+                continue
             kind = kind_of(found)
             if row is None or found.st_dev != self._device or not is_same_node(row, found, kind):
                 folder.unsure.add(name)

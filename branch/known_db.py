@@ -17,6 +17,7 @@ from core.database import DatabaseDamaged, DatabaseError, OperationalError, migr
 from core.digest import Digest
 from core.durable import OS_FILES, FileLayer, remove_file
 from core.relpath import RelPath, join, split
+from staging.changes import Kind
 from staging.protocol import Position
 
 _COLUMNS = "folder, name, kind, inode, links, size, mtime_ns, ctime_ns, attributes, content"
@@ -82,8 +83,9 @@ class KnownDb:
         self._connection.execute("BEGIN IMMEDIATE")
 
     def clear(self) -> None:
-        """Forget everything: a baseline is needed."""
-        self._buffer.clear()
+        """Forget everything but which files were taken: a baseline is needed."""
+        self._flush()
+        self._connection.execute("INSERT OR IGNORE INTO taken SELECT inode FROM known WHERE kind = ?", (int(Kind.FILE),))
         self._connection.execute("DELETE FROM known")
         self._connection.execute("DELETE FROM pieces")
         self.signatures.clear()
@@ -142,6 +144,12 @@ class KnownDb:
         self._flush()
         query = f"SELECT {_COLUMNS} FROM known WHERE inode = ? ORDER BY folder, name"
         return [KnownRow._make(found) for found in self._connection.execute(query, (inode,))]
+
+    def is_taken(self, inode: int) -> bool:
+        """Tell whether a file of this inode was ever sent, as far as is remembered."""
+        if self.by_inode(inode):
+            return True
+        return self._connection.execute("SELECT 1 FROM taken WHERE inode = ?", (inode,)).fetchone() is not None
 
     def is_empty(self) -> bool:
         """Tell whether nothing but the root is known."""
@@ -210,7 +218,7 @@ class KnownDb:
 
 def _open(path: Path) -> Any:
     database = open_database(path, synchronous="FULL", cache_kib=16_384)
-    migrate(database, [_create, create_signatures])
+    migrate(database, [_create, create_signatures, _create_taken])
     database.conn.execute("BEGIN IMMEDIATE")
     return database.conn
 
@@ -233,3 +241,8 @@ def _create(database: Database) -> None:
         " hash BLOB NOT NULL, mirror INTEGER NOT NULL)"
     )
     database.execute("INSERT INTO progress VALUES (1, 0, 0, zeroblob(32), 0)")
+
+
+def _create_taken(database: Database) -> None:
+    """What the rules about sizes and ages leave alone when a baseline is laid anew."""
+    database.execute("CREATE TABLE taken(inode INTEGER PRIMARY KEY)")

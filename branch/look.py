@@ -15,8 +15,10 @@ from itertools import islice
 
 from branch.differences import earlier_content, is_same_node, is_unchanged
 from branch.excludes import Excludes
+from branch.file_rules import FileRules
 from branch.folders import OpenFolders, is_absence
 from branch.known import MIRROR_DONE, MIRROR_NEEDED, KnownRow
+from branch.known_db import KnownDb
 from branch.node_reader import NodeReader, Reading, Unreadable, Vanished, inode_of, kind_of
 from branch.placing import Placing
 from branch.recorder import Recorder
@@ -54,6 +56,7 @@ class LookRules:
     """What holds for all looks at a share; `entering` is told of each folder before its entries are listed."""
 
     excludes: Excludes
+    file_rules: FileRules
     own_state: os.stat_result  # the agent's own state is never a part of a share
     entering: Callable[[RelPath, int], None]
 
@@ -63,6 +66,10 @@ class LookRules:
         if found.st_ino == own.st_ino and found.st_dev == own.st_dev:
             return True
         return self.excludes.match(path, name, stat.S_ISDIR(found.st_mode))
+
+    def is_not_taken_up(self, found: os.stat_result, known: KnownDb) -> bool:
+        """Tell whether a file without a row at its path is left out for its size or age; one that was taken is not."""
+        return bool(self.file_rules.deciding(found)) and not known.is_taken(inode_of(found))
 
 
 @dataclass(slots=True)
@@ -160,6 +167,7 @@ class Look:
         """Look at each entry; what stays in `rows` was not there."""
         folder = visit.folder
         excludes = None if self._rules.excludes.is_empty else self._rules.excludes
+        has_file_rules = not self._rules.file_rules.is_empty
         own_inode = self._rules.own_state.st_ino
         seen: set[bytes] = set()  # network file systems may list a name twice
         for name, found in self._read_ahead(folder, self._entries(folder, visit.names), rows):
@@ -171,6 +179,8 @@ class Look:
             if may_be_left_out and self._rules.is_left_out(join(folder, name), name, found):
                 if row is not None:
                     self._placing.note_gone(folder, row, is_certain=True)
+                continue
+            if row is None and has_file_rules and self._rules.is_not_taken_up(found, self._known):
                 continue
             if self._placing.has_moved:  # the rows were read before
                 row = self._known.row(folder, name)

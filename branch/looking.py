@@ -313,7 +313,7 @@ class Looking:
 
     def _rules(self) -> LookRules:
         entering = self._watcher.entering if self._watcher is not None else lambda path, folder: None
-        return LookRules(self._excludes, self._own_state, entering)
+        return LookRules(self._excludes, self._record.file_rules, self._own_state, entering)
 
     def _undo(self, scope: Scope, error: StagekeeperError) -> None:
         self.recover()

@@ -9,6 +9,8 @@ from typing import Any
 from sqlite_utils import Database
 
 from branch.barrier_db import create_barriers
+from branch.file_rules import FileRules
+from branch.old_excludes import as_git_reads
 from branch.verification_db import create_verifications
 from branch.wire import WireBill
 from core.database import migrate, open_database, transaction
@@ -17,8 +19,8 @@ from core.errors import NotFound, Refused
 from staging.protocol import Position
 
 _SHARE_COLUMNS = (
-    "name, path, share_id, life, excludes, limits, root_device, root_file_system, root_inode, epoch, sequence, hash,"
-    " payload_bytes, framing_bytes, compressed_bytes, resync_bytes"
+    "name, path, share_id, life, excludes, larger_than, unchanged_since_ns, limits, root_device, root_file_system, root_inode,"
+    " epoch, sequence, hash, payload_bytes, framing_bytes, compressed_bytes, resync_bytes"
 )
 
 
@@ -67,6 +69,7 @@ class ShareRecord:
     share_id: bytes
     life: int  # how often protection was ended: what was remembered of the folder in another life is void
     excludes: tuple[bytes, ...]
+    file_rules: FileRules
     limits: tuple[str, ...]  # rules as they were given; read by `limit_rule`
     root: RootMark | None
     acknowledged: Position
@@ -79,7 +82,7 @@ class StateDb:
     def __init__(self, path: Path) -> None:
         """Open or make the database."""
         database = open_database(path, synchronous="FULL")
-        migrate(database, [_create, _keep_ended, _keep_limits, create_barriers, create_verifications])
+        migrate(database, [_create, _keep_ended, _keep_limits, create_barriers, create_verifications, _keep_rules])
         self._connection = database.conn
 
     def close(self) -> None:
@@ -122,13 +125,14 @@ class StateDb:
         return _record(row)
 
     def protect(
-        self, name: str, path: bytes, share_id: bytes, excludes: tuple[bytes, ...], limits: Sequence[str], root: RootMark
+        self, name: str, path: bytes, share_id: bytes, excludes: tuple[bytes, ...], file_rules: FileRules,
+        limits: Sequence[str], root: RootMark,
     ) -> ShareRecord:  # fmt: skip
-        """Add a share, or give a protected one new patterns, limits and a new mark; raise `ShareExists` for another folder.
+        """Add a share, or give a protected one new rules, limits and a new mark; raise `ShareExists` for another folder.
 
         A share whose protection was ended keeps its id and position, so that its history on the appliance goes on.
         """
-        patterns = json.dumps([pattern.decode("utf-8", "surrogateescape") for pattern in excludes])
+        rules = (_encode_patterns(excludes), file_rules.larger_than_bytes, file_rules.unchanged_since_ns)
         mark = (root.device, root.file_system, root.inode)
         with transaction(self._connection):
             row = self._connection.execute("SELECT path, is_protected FROM share WHERE name = ?", (name,)).fetchone()
@@ -137,9 +141,9 @@ class StateDb:
             if row is None:
                 self._connection.execute("INSERT INTO share(name, path, share_id) VALUES (?, ?, ?)", (name, path, share_id))
             self._connection.execute(
-                "UPDATE share SET path = ?, excludes = ?, limits = ?, root_device = ?, root_file_system = ?, root_inode = ?,"
-                " is_protected = 1 WHERE name = ?",
-                (path, patterns, json.dumps(list(limits)), *mark, name),
+                "UPDATE share SET path = ?, excludes = ?, larger_than = ?, unchanged_since_ns = ?, limits = ?, root_device = ?,"
+                " root_file_system = ?, root_inode = ?, is_protected = 1 WHERE name = ?",
+                (path, *rules, json.dumps(list(limits)), *mark, name),
             )
         return self.share(name)
 
@@ -168,12 +172,13 @@ class StateDb:
 
 
 def _record(row: Any) -> ShareRecord:
-    name, path, share_id, life, excludes, limits, device, file_system, inode, epoch, sequence, frame_hash, *wire = row
-    patterns = tuple(pattern.encode("utf-8", "surrogateescape") for pattern in json.loads(excludes))
+    name, path, share_id, life, excludes, larger_than, since_ns, limits, device, file_system, inode, *more = row
+    epoch, sequence, frame_hash, *wire = more
+    patterns, rules = tuple(_decode_patterns(excludes)), FileRules(larger_than, since_ns)
     root = RootMark(device, file_system, inode) if device is not None else None
     acknowledged = Position(epoch, sequence, Digest(frame_hash))
     return ShareRecord(
-        name, path, share_id, life, patterns, tuple(json.loads(limits)), root, acknowledged, WireBill(*wire)
+        name, path, share_id, life, patterns, rules, tuple(json.loads(limits)), root, acknowledged, WireBill(*wire)
     )  # fmt: skip
 
 
@@ -199,3 +204,21 @@ def _keep_ended(database: Database) -> None:
 
 def _keep_limits(database: Database) -> None:
     database.execute("ALTER TABLE share ADD COLUMN limits TEXT NOT NULL DEFAULT '[]'")
+
+
+def _keep_rules(database: Database) -> None:
+    """Patterns of earlier releases were a shell's."""
+    database.execute("ALTER TABLE share ADD COLUMN larger_than INTEGER")
+    database.execute("ALTER TABLE share ADD COLUMN unchanged_since_ns INTEGER")
+    for name, excludes in database.execute("SELECT name, excludes FROM share").fetchall():
+        written = [as_git_reads(pattern) for pattern in _decode_patterns(excludes)]
+        kept = _encode_patterns([pattern for pattern in written if pattern is not None])
+        database.execute("UPDATE share SET excludes = ? WHERE name = ?", (kept, name))
+
+
+def _encode_patterns(patterns: Sequence[bytes]) -> str:
+    return json.dumps([pattern.decode("utf-8", "surrogateescape") for pattern in patterns])
+
+
+def _decode_patterns(text: str) -> list[bytes]:
+    return [pattern.encode("utf-8", "surrogateescape") for pattern in json.loads(text)]

@@ -194,6 +194,46 @@ def test_excluded_names_are_left_out_and_removed_when_the_pattern_comes_later(la
     assert not {b"d/x.tmp", b"d/e", b"d/e/y"} & laid.replay.paths().keys()
 
 
+def test_what_is_taken_in_again_is_taken_with_what_was_there_before(laid: Rig) -> None:
+    write(laid, **{"d/keep.tmp": "k", "d/x.tmp": "t"})
+    laid.protect("--exclude", "*.tmp")
+    laid.once()
+    laid.protect("--exclude", "*.tmp", "--exclude", "!/d/keep.tmp")
+    laid.once()
+    assert laid.replay.take_all(laid.target).paths().keys() & {b"d/keep.tmp", b"d/x.tmp"} == {b"d/keep.tmp"}
+
+
+def test_a_large_file_is_left_out_until_it_is_small_and_taken_from_then_on(laid: Rig) -> None:
+    laid.protect("--exclude-larger", "10")
+    write(laid, big="x" * 11)
+    laid.once()
+    assert b"big" not in laid.replay.take_all(laid.target).paths()
+    write(laid, big="x" * 10)
+    laid.once()
+    assert laid.check().paths()[b"big"]
+    write(laid, big="y" * 20)
+    os.rename(laid.path("big"), laid.path("moved"))
+    laid.once()
+    laid.check()
+    assert laid.command("resync", "data") == 0
+    laid.check()
+    write(laid, other="z" * 20)
+    laid.once()
+    assert laid.replay.take_all(laid.target).paths().keys() & {b"moved", b"other"} == {b"moved"}
+
+
+def test_an_old_file_is_left_out_until_it_changes(laid: Rig) -> None:
+    laid.protect("--exclude-older", "30d")
+    write(laid, **{"d/old": "1"})
+    os.utime(laid.path("d/old"), (10**9, 10**9))
+    os.utime(laid.path("a"), (10**9, 10**9))  # one that was taken already
+    laid.once()
+    assert laid.replay.take_all(laid.target).paths().keys() & {b"d/old", b"a"} == {b"a"}
+    write(laid, **{"d/old": "2"})
+    laid.once()
+    laid.check()
+
+
 def test_a_share_may_hold_the_agents_own_state(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     assert rig.command("protect", str(tmp_path), "--as", "all", "--exclude", "target/") == 0
