@@ -75,6 +75,20 @@ def test_two_copies_that_are_alike_are_found_alike(laid: Rig) -> None:
     assert report["compared"] > 1110
 
 
+def test_what_rules_leave_out_is_neither_unsure_nor_different_and_what_was_taken_stays_when_laid_anew(laid: Rig) -> None:
+    laid.agent("protect", str(laid.share), "--as", "data", "--exclude", "*.log", "--exclude-larger", "700000")
+    (laid.share / "today.log").write_bytes(b"x")
+    (laid.share / "huge").write_bytes(bytes(700_001))
+    (laid.share / "a/large").write_bytes(LARGE + b"more")
+    laid.look()
+    report = verify(laid)
+    assert (report["different"], report["unsure"]) == (0, 0)
+    laid.agent("resync", "data")
+    assert content(laid, "a/large") == LARGE + b"more"
+    names = {entry["name"] for entry in laid.appliance("ls", "leeds/data").json["entries"]}
+    assert not names & {"today.log", "huge"} and "nothing" in names
+
+
 def test_what_the_memory_hid_is_found_named_and_sent(laid: Rig) -> None:
     with open(laid.share / "a/large", "r+b") as file:
         file.seek(300_000)
