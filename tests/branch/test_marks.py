@@ -165,6 +165,22 @@ def test_what_a_dead_agent_left_held_is_let_go_at_the_next_start(rig: Rig, capsy
     rig.check()
 
 
+def test_an_agent_that_is_ended_lets_go_first_and_the_mark_is_made_by_the_next(rig: Rig) -> None:
+    rig.protect()
+    log, ready = rig.directory / "log", rig.directory / "ready"
+    before = [sys.executable, "-c", f"import time; open({str(ready)!r}, 'w'); time.sleep(1)"]
+    hooks(rig, [before], [noting(log, "after")])
+    with running(rig) as agent:
+        asking = rig.process("mark", "nightly", "--level", "application", "--json")
+        await_true(ready.exists)
+        agent.stopping.set()
+    assert log.read_text().startswith("after ")
+    printed, _ = asking.communicate()
+    assert (asking.returncode, json.loads(printed)["consistency"]) == (0, "application")
+    assert log.read_text() == "after after "
+    assert len(barriers(rig)) == 1
+
+
 def test_a_time_out_says_what_is_still_under_way_and_the_mark_arrives(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     rig.protect()
     rig.once()
