@@ -164,8 +164,8 @@ class ShareDesk:
         """Return a page of the versions of a path up to a moment, newest first, and before which change the next one begins."""
         self._rights.check_path(actor, Action.BROWSE, share, path)
         opened = self._folded(actor, share)
-        lister = opened.instants.versions(opened.instants.resolve(moment))
-        found, following = lister.page(path, LIVE if before is None else before, limit)
+        with opened.instants.versions(opened.instants.resolve(moment)) as lister:
+            found, following = lister.page(path, LIVE if before is None else before, limit)
         kept = [v for v in found if v.path == path or self._rights.reach(actor, share, v.path) is Reach.FULL]
         return [version_of(version, opened.reader.time_of(version.sequence)) for version in kept], following
 

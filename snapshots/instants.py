@@ -7,7 +7,7 @@ few replays are kept, so that a page that lists a folder and then a file replays
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from core.clock import Clock
 from snapshots.journal_retention import JournalPolicy, trim_below
@@ -15,7 +15,7 @@ from snapshots.ledger_db import Counters, SnapshotRow
 from snapshots.moments import NoSuchMoment, Resolved, Window, resolve_moment
 from snapshots.node_states import NodeStates
 from snapshots.replay import ReplayedShare
-from snapshots.share_fold import ShareFold
+from snapshots.share_fold import MomentGone, ShareFold
 from snapshots.tree_at import TreeAt
 from snapshots.versions import VersionLister
 from snapshots.view_db import CatalogueReader, SnapshotView
@@ -79,14 +79,14 @@ class Instants:
             oldest, self._journal.durable.sequence, until_ns if from_ns is None else from_ns, until_ns, self._sequence_at
         )
 
-    def versions(self, resolved: Resolved) -> VersionLister:
-        """Return what lists the versions of paths up to a resolved moment."""
-        ledger, until = self._reader.ledger, resolved.sequence
-        known_from = ledger.oldest_start(max(self._lowest(), ledger.brief_since()))
-        states = None
-        if known_from is not None and known_from < until:
-            states = NodeStates(self._reader, self._journal, known_from)
-        return VersionLister(self._reader, states, until)
+    @contextmanager
+    def versions(self, resolved: Resolved) -> Iterator[VersionLister]:
+        """Yield what lists the versions of paths up to a resolved moment; no trim takes what it reads within the context."""
+        with self._leased_window(self._reader.ledger.brief_since()) as known_from:
+            states = None
+            if known_from is not None and known_from < resolved.sequence:
+                states = NodeStates(self._reader, self._journal, known_from)
+            yield VersionLister(self._reader, states, resolved.sequence)
 
     def resolve(self, moment: str) -> Resolved:
         """Return what a moment means, folded up to there unless it is the live state; raise `NoSuchMoment`."""
@@ -108,8 +108,7 @@ class Instants:
         sequence = resolved.sequence
         if resolved.is_live or self._reader.ledger.is_kept(sequence):
             return self._reader.view(sequence)
-        fence, start = self._start(sequence)
-        with self._fold.lease(fence):
+        with self._leased_start(sequence) as (fence, start):
             return SnapshotView(self._replayed(fence, start, sequence), sequence)
 
     @contextmanager
@@ -120,8 +119,7 @@ class Instants:
             with self._fold.lease(None if resolved.is_live else sequence) as leased:
                 yield self._reader.view(leased)
             return
-        fence, start = self._start(sequence)
-        with self._fold.lease(fence):
+        with self._leased_start(sequence) as (fence, start):
             yield SnapshotView(self._replayed(fence, start, sequence), sequence)
 
     @contextmanager
@@ -148,14 +146,12 @@ class Instants:
 
     @contextmanager
     def _replayed_tree(self, sequence: int) -> Iterator[TreeAt]:
-        fence, start = self._start(sequence)
-        with self._fold.lease(fence):
+        with self._leased_start(sequence) as (fence, start):
             yield TreeAt(self._reader, sequence, fence, self._replayed(fence, start, sequence))
 
     def replayed(self, sequence: int) -> ReplayedShare:
         """Return a share as of an instant by replay, wherever it starts."""
-        fence, start = self._start(sequence)
-        with self._fold.lease(fence):
+        with self._leased_start(sequence) as (fence, start):
             return self._replayed(fence, start, sequence)
 
     def trim(self, policy: JournalPolicy) -> None:
@@ -175,11 +171,36 @@ class Instants:
         """Drop what is kept of this share; it may be used on."""
         self._replays.forget(self)
 
-    def _start(self, sequence: int) -> tuple[int, Counters]:
-        start = self._reader.ledger.replay_start(self._lowest(), sequence)
-        if start is None:
-            raise NoSuchMoment(f"change {sequence} cannot be read any more", remedy="choose a later instant, or a snapshot")
-        return start
+    @contextmanager
+    def _leased_start(self, sequence: int) -> Iterator[tuple[int, Counters]]:
+        """Yield from where an instant is replayed, and what was counted there, leased within the context."""
+        with ExitStack() as leases:
+            start = self._reader.ledger.replay_start(self._lowest(), sequence)
+            while start is not None and not self._keeps(start[0], leases):
+                start = self._reader.ledger.replay_start(self._lowest(), sequence)
+            if start is None:
+                raise NoSuchMoment(f"change {sequence} cannot be read any more", remedy="choose a later instant, or a snapshot")
+            yield start
+
+    @contextmanager
+    def _leased_window(self, since: int = 0) -> Iterator[int | None]:
+        """Yield from where on, `since` at the earliest, the journal knows all that happened, leased within the context.
+
+        It is None where the journal knows nothing.
+        """
+        with ExitStack() as leases:
+            oldest = self._reader.ledger.oldest_start(max(self._lowest(), since))
+            while oldest is not None and not self._keeps(oldest, leases):
+                oldest = self._reader.ledger.oldest_start(max(self._lowest(), since))
+            yield oldest
+
+    def _keeps(self, fence: int, leases: ExitStack) -> bool:
+        """Lease a fence; return False when it, or the journal behind it, went before that: then there may be a later one."""
+        try:
+            leases.enter_context(self._fold.lease(fence))
+        except MomentGone:
+            return False
+        return fence >= self._lowest()
 
     def _replayed(self, fence: int, start: Counters, sequence: int) -> ReplayedShare:
         """Replay under a lease of the start. What is kept is good as long as its own start is kept."""

@@ -117,14 +117,17 @@ class ShareRig:
     def versions(self, path: bytes, moment: str = "", limit: int = 10**6) -> list[PathVersion]:
         """Return all versions of a path up to a moment, asked for page by page; folded before."""
         self.fold.fold_all()
-        lister = self.instants.versions(self.instants.resolve(moment))
-        found, below = lister.page(RelPath(path), LIVE, limit)
+        found, below = self.versions_page(path, moment, LIVE, limit)
         while below is not None:
-            lister = self.instants.versions(self.instants.resolve(moment))
-            page, following = lister.page(RelPath(path), below, limit)
+            page, following = self.versions_page(path, moment, below, limit)
             assert following is None or following < below
             found, below = found + page, following
         return found
+
+    def versions_page(self, path: bytes, moment: str, below: int, limit: int) -> tuple[list[PathVersion], int | None]:
+        """Return one page of the versions of a path, and below which change the next one begins."""
+        with self.instants.versions(self.instants.resolve(moment)) as lister:
+            return lister.page(RelPath(path), below, limit)
 
 
 def kept_versions(rig: ShareRig, path: bytes) -> list[PathVersion]:

@@ -1,6 +1,7 @@
 """Versions of a path: every state that the journal's window knows, against what the share was after each single change."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +29,7 @@ from staging.changes import (
     Unlink,
     Write,
 )
+from staging.journal import Cursor
 from staging.journal_scan import LoggedRecord
 from tests.share_rig import ShareRig
 from tests.snapshots.fold_machine import PATHS
@@ -222,7 +224,7 @@ def test_a_page_reads_and_holds_what_came_between_two_anchors(tmp_path: Path, mo
     monkeypatch.setattr(rig.journal, "read", lambda cursor: (read.append(record) or record for record in plain(cursor)))
     below, pages, found = LIVE, 0, 0
     while True:
-        page, following = rig.instants.versions(rig.instants.resolve("")).page(RelPath(b"a"), below, 20)
+        page, following = rig.versions_page(b"a", "", below, 20)
         pages, found = pages + 1, found + len(page)
         assert len(read) <= 3 * 25 + 20
         read.clear()
@@ -230,6 +232,32 @@ def test_a_page_reads_and_holds_what_came_between_two_anchors(tmp_path: Path, mo
             break
         below = following
     assert (found, pages) == (601, 31)
+    rig.close()
+
+
+def test_a_journal_that_is_trimmed_meanwhile_takes_no_version_that_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = ShareRig(tmp_path, limits=replace(ANCHORED, changes=4))
+    rig.send([b"a", b"b"], [Create(0, Kind.FILE, PLAIN), Create(1, Kind.FILE, PLAIN)])
+    for number in range(20):
+        rig.send([b"a", b"b"], [Write(0, number, b"x"), Write(1, 0, b"y")])
+        rig.send([b"a", b"b"], [Write(1, 0, b"z")])
+        rig.fold.fold_all()
+        rig.journal.begin_segment()
+    rig.sealer.seal()
+    before, window = rig.versions(b"a"), rig.instants.window()
+    plain = rig.journal.read
+
+    def trimmed_first(cursor: Cursor) -> Iterator[LoggedRecord]:
+        rig.instants.trim(JournalPolicy(keep_ns=0))
+        return plain(cursor)
+
+    monkeypatch.setattr(rig.journal, "read", trimmed_first)
+    assert rig.versions(b"a") == before and len(before) == 21
+    assert rig.instants.window().first == window.first, "a reader kept it"
+    rig.instants.trim(JournalPolicy(keep_ns=0))
+    assert rig.instants.window().first > window.first and len(rig.versions(b"a")) < 21
     rig.close()
 
 
