@@ -10,7 +10,7 @@ from appliance.rights import Action, Reach, Rights
 from appliance.vault import Vault
 from core.clock import format_time
 from core.relpath import RelPath, show_path
-from snapshots.journal_events import Event, Mark, events_of
+from snapshots.journal_events import Event, Mark
 from staging.journal_scan import SegmentSpan
 from web.operations import Actor
 from web.upkeep_values import JournalChange, JournalList, JournalSegment, JournalWindow
@@ -40,7 +40,8 @@ class JournalDesk:
         opened = self._vault.share(share)
         if actor.role == "owner":
             opened.fold.fold_all()
-        events = list(itertools.islice(events_of(opened.reader, opened.journal, path, after), limit))
+        with opened.instants.events(path, after) as found:
+            events = list(itertools.islice(found, limit))
         following = events[-1].mark if len(events) == limit else None
         return [_change_of(event) for event in events if self._may_see(actor, share, path, event)], following
 

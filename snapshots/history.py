@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.errors import NotFound
-from core.relpath import ROOT, RelPath, show_path
+from core.relpath import ROOT, RelPath
 from snapshots.schema_db import LIVE, ROOT_NODE
 from snapshots.view_db import CatalogueReader
 
@@ -26,14 +26,6 @@ class Life:
     node: int
     born: int
     died: int
-
-
-def nodes_of(reader: CatalogueReader, path: RelPath) -> list[int]:
-    """Return every node that is known to have stood at `path`, the oldest first; raise `NeverThere`."""
-    lives = lives_of(reader, path)
-    if not lives:
-        raise NeverThere(f"{show_path(path)} was never in {reader.share}", remedy="check the path with `ls`")
-    return list(dict.fromkeys(life.node for life in lives))
 
 
 def lives_of(reader: CatalogueReader, path: RelPath) -> list[Life]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from core.clock import Clock
+from core.relpath import RelPath
+from snapshots.journal_events import Event, Mark, events_of
 from snapshots.journal_retention import JournalPolicy, trim_below
 from snapshots.ledger_db import Counters, SnapshotRow
 from snapshots.moments import NoSuchMoment, Resolved, Window, resolve_moment
@@ -87,6 +89,12 @@ class Instants:
             if known_from is not None and known_from < resolved.sequence:
                 states = NodeStates(self._reader, self._journal, known_from)
             yield VersionLister(self._reader, states, resolved.sequence)
+
+    @contextmanager
+    def events(self, path: RelPath, after: Mark) -> Iterator[Iterator[Event]]:
+        """Yield what the journal tells of a path, as `events_of` does; no trim takes what it reads within the context."""
+        with self._leased_window() as known_from:
+            yield iter(()) if known_from is None else events_of(self._reader, self._journal, path, after, known_from)
 
     def resolve(self, moment: str) -> Resolved:
         """Return what a moment means, folded up to there unless it is the live state; raise `NoSuchMoment`."""

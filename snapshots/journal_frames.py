@@ -3,9 +3,9 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from core.relpath import RelPath
+from core.relpath import RelPath, split
 from snapshots.view_db import CatalogueReader
-from staging.changes import Barrier, Change, Group, Mirror, SimpleChange
+from staging.changes import Barrier, Change, Create, Group, Mirror, SimpleChange
 from staging.frame_format import Frame, unpack_frame
 from staging.journal import Journal
 
@@ -45,3 +45,13 @@ def _flat(frame: Frame) -> list[FrameChange]:
         parts: Sequence[Change] = change.changes if isinstance(change, Group) else (change,)
         found += [(sequence, part, frame.paths) for part in parts if not isinstance(part, Group)]
     return found
+
+
+def creating(changes: Sequence[FrameChange], sequence: int, name: bytes) -> list[int]:
+    """Return which of a frame's changes made what got its first name at a sequence; none when that is not certain."""
+    found = [
+        ordinal
+        for ordinal, (number, change, paths) in enumerate(changes)
+        if number == sequence and isinstance(change, Create) and split(paths[change.path])[1] == name
+    ]
+    return found if len(found) == 1 else []

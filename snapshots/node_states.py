@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from core.relpath import split
 from snapshots.catalogue_db import State
 from snapshots.edits import Edits
-from snapshots.journal_frames import FrameChange, FrameReader
+from snapshots.journal_frames import FrameChange, FrameReader, creating
 from snapshots.view_db import CatalogueReader
 from snapshots.written import WrittenContents
 from staging.changes import Content, Create, SetAttributes, Truncate, Write
@@ -169,10 +168,7 @@ class NodeStates:
         if first is None:
             return []
         _, name, born = first
-        found = [
-            one for one in changes if one[0] == born and isinstance(one[1], Create) and split(one[2][one[1].path])[1] == name
-        ]
-        return found if len(found) == 1 else []
+        return [changes[ordinal] for ordinal in creating(changes, born, name)]
 
 
 def _stated(node: int, state: State | None, change: Create, sequence: int) -> State:

@@ -1,5 +1,6 @@
 """Reading a share's catalogue as of a sequence: all its SQL that only reads."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -147,14 +148,29 @@ class CatalogueReader:
         )
         return [(row[0], row[1], row[2], row[3]) for row in rows]
 
-    def touched(self, nodes: Sequence[int], first: int, limit: int) -> list[tuple[int, bool, tuple[int, ...]]]:
-        """Return up to `limit` (frame, took a name, first, last, first, last … of its changes) of nodes, from a frame on."""
-        marks = ",".join("?" * len(nodes))
+    def touched(
+        self, nodes: Sequence[int], behind: tuple[int, int, bool], limit: int
+    ) -> list[tuple[int, int, bool, tuple[int, ...]]]:
+        """Return up to `limit` (frame, node, took a name, first, last, first, last … of its changes) of nodes, in that order.
+
+        They lie behind the given (frame, node, took a name).
+        """
         rows = self.query(
-            f"SELECT sequence, gone, runs FROM touched WHERE node IN ({marks}) AND sequence >= ? ORDER BY sequence LIMIT ?",
-            (*nodes, first, limit),
+            "SELECT sequence, node, gone, runs FROM touched WHERE node IN (SELECT value FROM json_each(?1)) AND sequence >= ?2"
+            " AND (sequence, node, gone) > (?2, ?3, ?4) ORDER BY sequence, node, gone LIMIT ?5",
+            (json.dumps(nodes), *behind, limit),
         )
-        return [(row[0], bool(row[1]), decode_runs(row[2])) for row in rows]
+        return [(row[0], row[1], bool(row[2]), decode_runs(row[3])) for row in rows]
+
+    def beginnings(self, nodes: Sequence[int], floor: int) -> list[tuple[bytes, int]]:
+        """Return (name, born) of the oldest known name of each node whose names are all from behind a sequence."""
+        rows = self.query(
+            "SELECT name, min(born) FROM (SELECT node, name, born FROM entry WHERE node IN (SELECT value FROM json_each(?1))"
+            " UNION ALL SELECT node, name, born FROM brief WHERE node IN (SELECT value FROM json_each(?1)))"
+            " GROUP BY node HAVING min(born) > ?2",
+            (json.dumps(nodes), floor),
+        )
+        return [(row[0], row[1]) for row in rows]
 
     def place_behind(self, sequence: int) -> tuple[int, int] | None:
         """Return where in the journal the frame that holds the change behind `sequence` stands; None when it is not known."""

@@ -8,18 +8,20 @@ import pytest
 
 from core.relpath import RelPath
 from snapshots.history import NeverThere
-from snapshots.journal_events import Event, events_of
+from snapshots.journal_events import Event
 from snapshots.share_fold import ANCHORED
 from staging.changes import Change, Create, Group, Kind, Link, Mirror, Rename, SetAttributes, Truncate, Unlink, Write
 from staging.journal_scan import LoggedRecord
 from tests.share_rig import ShareRig, listing
 from tests.snapshots.fold_machine import PATHS
 from tests.snapshots.test_instants import FOLDER, PLAIN, history
+from tests.snapshots.test_versions import seen_at
 
 
 def events(rig: ShareRig, path: bytes, after: tuple[int, int] = (0, 0)) -> list[Event]:
     rig.fold.fold_all()
-    return list(events_of(rig.reader, rig.journal, RelPath(path), after))
+    with rig.instants.events(RelPath(path), after) as found:
+        return list(found)
 
 
 def told(rig: ShareRig, path: bytes) -> list[tuple[object, ...]]:
@@ -66,6 +68,65 @@ def test_what_took_a_name_away_is_told(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [line[:3] for line in told(rig, b"d/f")] == [(4, "create", b"d/f"), (7, "unlink", b"d")]
     assert [line[:3] for line in told(rig, b"k")] == [(5, "create", b"k"), (10, "unlink", None)]
+    rig.close()
+
+
+def test_a_file_that_came_and_went_between_two_fences_is_followed(tmp_path: Path) -> None:
+    rig = ShareRig(tmp_path)
+    paths = [b"a", b"b", b"d", b"d/f"]
+    rig.snapshot()
+    rig.send(paths, [Create(0, Kind.FILE, PLAIN), Write(0, 0, b"12")])
+    rig.send(paths, [Rename(0, 1), Write(1, 2, b"3")])
+    rig.send(paths, [Unlink(1), Create(2, Kind.FOLDER, FOLDER), Create(3, Kind.FILE, PLAIN)])
+    rig.send(paths, [Create(1, Kind.FILE, PLAIN), Unlink(2)])
+    rig.snapshot()
+    went = [(1, "create", b"a"), (2, "write", b"a"), (3, "rename", b"b"), (4, "write", b"b"), (5, "unlink", b"b")]
+    assert [line[:3] for line in told(rig, b"a")] == went
+    assert [line[:3] for line in told(rig, b"b")] == [*went, (8, "create", b"b")]
+    assert [line[:3] for line in told(rig, b"d/f")] == [(7, "create", b"d/f"), (9, "unlink", b"d")]
+    rig.close()
+
+
+def test_what_a_mirror_laid_first_is_told(tmp_path: Path) -> None:
+    rig = ShareRig(tmp_path)
+    paths = [b"a", b"d", b"d/f"]
+    laid: list[Change] = [Create(0, Kind.FILE, PLAIN), Create(1, Kind.FOLDER, FOLDER), Create(2, Kind.FILE, PLAIN)]
+    rig.send(paths, [Mirror(True), *laid, Write(0, 0, b"1")])
+    rig.send(paths, [Mirror(False), Write(0, 1, b"2")])
+    assert [line[:3] for line in told(rig, b"a")] == [(2, "create", b"a"), (5, "write", b"a"), (7, "write", b"a")]
+    assert [line[:3] for line in told(rig, b"d/f")] == [(4, "create", b"d/f")]
+    everything = events(rig, b"a")
+    assert events(rig, b"a", everything[0].mark) == everything[1:] and events(rig, b"a", everything[1].mark) == everything[2:]
+    rig.close()
+
+
+def test_no_event_is_lost_where_one_frame_holds_very_many_of_a_name(tmp_path: Path) -> None:
+    rig = ShareRig(tmp_path)
+    rig.send([b"a"], [change for _ in range(1500) for change in (Create(0, Kind.FILE, PLAIN), Unlink(0))])
+    rig.send([b"a"], [Create(0, Kind.FILE, PLAIN)])
+    assert [event.sequence for event in events(rig, b"a")] == list(range(1, 3002))
+    rig.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_change_that_is_seen_at_a_name_is_told(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    rig = ShareRig(tmp_path, limits=replace(ANCHORED, changes=chance.choice([3, 20])))
+    contents: list[object] = [rig.put(data) for data in (b"", b"small", bytes(range(256)) * 300)]
+    changes = history(chance, contents, 150)
+    while changes:
+        size = chance.randint(1, 7)
+        rig.send(PATHS, changes[:size])
+        changes = changes[size:]
+        if chance.random() < 0.15:
+            rig.snapshot()
+    rig.fold.fold_all()
+    last = rig.fold.sequence
+    views = [rig.at(f"seq:{number}") for number in range(last + 1)]
+    for path in (path for path in PATHS if path and b"/" not in path):
+        seen = [seen_at(view, path) for view in views]
+        differ = {number for number in range(1, last + 1) if seen[number] != seen[number - 1]}
+        assert differ <= ({event.sequence for event in events(rig, path)} if differ else set())
     rig.close()
 
 
