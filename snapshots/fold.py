@@ -9,6 +9,7 @@ from dataclasses import replace
 from core.relpath import ROOT, RelPath, split
 from snapshots.catalogue_db import Name, State
 from snapshots.edits import Edits
+from snapshots.known_folders import KnownFolders
 from snapshots.live_catalogue import LiveCatalogue
 from snapshots.pending_edits import PendingEdits
 from snapshots.schema_db import ROOT_NODE
@@ -42,7 +43,7 @@ class TreeFold:
     def __init__(self, catalogue: LiveCatalogue, edits: PendingEdits) -> None:
         """Begin with what the catalogue holds, and collect in `edits`."""
         self._catalogue = catalogue
-        self._folders: dict[RelPath, int] = {ROOT: ROOT_NODE}
+        self._folders = KnownFolders()
         self.edits = edits
         self._written: tuple[RelPath, int, Edits] | None = None  # by the last change; good while `edits` holds the same ones
         self.touched: dict[tuple[int, bool], list[int]] = {}  # (node, lost a name) → first, last, first, last … of `ordinal`
@@ -80,7 +81,7 @@ class TreeFold:
 
     def forget_folders(self) -> None:
         """Drop the cache of folders, when names may have changed under it."""
-        self._folders = {ROOT: ROOT_NODE}
+        self._folders.forget()
 
     def forget_purged(self, files: int, logical_bytes: int) -> None:
         """Count less, after live files were purged; where folders are may have changed too."""
@@ -155,7 +156,7 @@ class TreeFold:
         if not self.mirroring:
             self._touch(node)
         if change.kind is Kind.FOLDER:
-            self._folders[path] = node
+            self._folders.put(path, node)
         self._mark(parent, name)
 
     def _restate(self, existing: Name, change: Create, sequence: int) -> bool:
@@ -332,7 +333,7 @@ class TreeFold:
             raise DoesNotFit("a folder on the way does not exist")
         if self._state(found.node).kind is not Kind.FOLDER:
             raise DoesNotFit("something on the way is not a folder")
-        self._folders[path] = found.node
+        self._folders.put(path, found.node)
         return found.node
 
     def _name_at(self, path: RelPath) -> Name:
