@@ -15,7 +15,7 @@ class Turns:
     def __init__(self) -> None:
         """Begin with nobody's turn."""
         self._lock = threading.Lock()
-        self._row: deque[tuple[int, threading.Lock]] = deque()  # (thread, released when its turn has come)
+        self._row: deque[_Waiting] = deque()
         self._holder: int | None = None
         self._depth = 0
         self._hurried = 0
@@ -45,13 +45,22 @@ class Turns:
                 self._holder = thread
                 self._depth += 1
                 return
-            come = threading.Lock()
-            come.acquire()
-            self._row.append((thread, come))
+            waiting = _Waiting(thread, patient)
+            self._row.append(waiting)
             self._hurried += not patient
-        come.acquire()  # handed over as the holder, at depth 1
+        try:
+            waiting.come.acquire()  # handed over as the holder, at depth 1
+        except BaseException:  # a signal's handler raised: a turn that is left to nobody would never be given on
+            self._leave(waiting)
+            raise
+
+    def _leave(self, waiting: "_Waiting") -> None:
         with self._lock:
-            self._hurried -= not patient
+            if waiting in self._row:
+                self._row.remove(waiting)
+                self._hurried -= not waiting.patient
+                return
+        self._give()  # it was handed over before it could be taken
 
     def _give(self) -> None:
         with self._lock:
@@ -60,6 +69,16 @@ class Turns:
                 return
             self._holder = None
             if self._row:
-                self._holder, come = self._row.popleft()
-                self._depth = 1
-                come.release()
+                following = self._row.popleft()
+                self._holder, self._depth = following.thread, 1
+                self._hurried -= not following.patient
+                following.come.release()
+
+
+class _Waiting:
+    """A thread in the row; `come` is released when its turn has come."""
+
+    def __init__(self, thread: int, patient: bool) -> None:
+        self.thread, self.patient = thread, patient
+        self.come = threading.Lock()
+        self.come.acquire()
