@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from branch.known import MIRROR_NEEDED, DropRow, KnownRow, MoveRow, PutRows, SetMirror, Step
+from branch.known import MIRROR_DONE, MIRROR_NEEDED, DropRow, KnownRow, MoveRow, PutRows, SetMirror, Step
 from branch.signatures_db import SignaturesDb, create_signatures
 from core.database import DatabaseDamaged, DatabaseError, OperationalError, migrate, open_database
 from core.digest import Digest
@@ -66,11 +66,18 @@ class KnownDb:
         (state,) = self._connection.execute("SELECT mirror FROM progress").fetchone()
         return int(state)
 
+    def mirror_end(self) -> int | None:
+        """Return the sequence up to which the baseline, wholly written down, must be durable; None when it is not yet."""
+        state, end = self._connection.execute("SELECT mirror, mirror_end FROM progress").fetchone()
+        return int(end) if state == MIRROR_DONE else None
+
     def commit(self, position: Position) -> None:
         """Keep all steps; they belong to the outbox up to `position`."""
         self._flush()
         self._connection.execute(
-            "UPDATE progress SET epoch = ?, sequence = ?, hash = ?", (position.epoch, position.sequence, position.hash)
+            "UPDATE progress SET epoch = ?1, sequence = ?2, hash = ?3,"
+            " mirror_end = iif(mirror = ?4, coalesce(mirror_end, ?2), NULL)",
+            (position.epoch, position.sequence, position.hash, MIRROR_DONE),
         )
         self._connection.execute("COMMIT")
         self._connection.execute("BEGIN IMMEDIATE")
@@ -89,7 +96,7 @@ class KnownDb:
         self._connection.execute("DELETE FROM known")
         self._connection.execute("DELETE FROM pieces")
         self.signatures.clear()
-        self._connection.execute("UPDATE progress SET mirror = ?", (MIRROR_NEEDED,))
+        self._connection.execute("UPDATE progress SET mirror = ?, mirror_end = NULL", (MIRROR_NEEDED,))
 
     def take(self, step: Step) -> None:
         """Take one step."""
@@ -101,7 +108,7 @@ class KnownDb:
         elif isinstance(step, DropRow):
             self._drop(step)
         elif isinstance(step, SetMirror):
-            self._connection.execute("UPDATE progress SET mirror = ?", (step.state,))
+            self._connection.execute("UPDATE progress SET mirror = ?, mirror_end = NULL", (step.state,))
 
     def put(self, row: KnownRow) -> None:
         """Add or replace a row."""
@@ -218,7 +225,7 @@ class KnownDb:
 
 def _open(path: Path) -> Any:
     database = open_database(path, synchronous="FULL", cache_kib=16_384)
-    migrate(database, [_create, create_signatures, _create_taken])
+    migrate(database, [_create, create_signatures, _create_taken, _note_mirror_end])
     database.conn.execute("BEGIN IMMEDIATE")
     return database.conn
 
@@ -246,3 +253,9 @@ def _create(database: Database) -> None:
 def _create_taken(database: Database) -> None:
     """What the rules about sizes and ages leave alone when a baseline is laid anew."""
     database.execute("CREATE TABLE taken(inode INTEGER PRIMARY KEY)")
+
+
+def _note_mirror_end(database: Database) -> None:
+    """Say of a baseline that an earlier release wrote down that it is laid as soon as anything is."""
+    database.execute("ALTER TABLE progress ADD COLUMN mirror_end INTEGER")
+    database.execute("UPDATE progress SET mirror_end = 1 WHERE mirror = ?", (MIRROR_DONE,))

@@ -340,7 +340,10 @@ class Looking:
         self._sender.begin_epoch()
 
     def _tell_mirror(self) -> None:
-        self._state.is_mirrored = self._known.mirror() == MIRROR_DONE
+        """Tell whether the baseline is laid: one that only the outbox holds is not."""
+        end = self._known.mirror_end()
+        self._state.is_mirrored = end is not None and self._outbox.acknowledged.sequence >= end
+        self._mirror_end = 0 if end is None or self._state.is_mirrored else end
 
     def _check(self) -> None:
         if self._stopping.is_set() or self._sender.needs_epoch:

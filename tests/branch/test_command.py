@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from branch.agent import TimedOut
 from branch.cli import execute
 from tests.branch.rig import Rig
 
@@ -43,6 +44,29 @@ def test_the_state_directory_may_stand_before_the_command(rig: Rig, capsys: pyte
     capsys.readouterr()
     assert execute(["--state", str(rig.state.path), "--json", "status"]) == 0
     assert json.loads(capsys.readouterr().out) == {"shares": [], "next": None}
+
+
+def test_a_baseline_that_only_the_outbox_holds_is_being_mirrored_also_after_a_restart(
+    rig: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (rig.tree / "file").write_text("x")
+    rig.protect()
+    rig.target.stop()
+    for _ in range(2):
+        with pytest.raises(TimedOut):
+            rig.once(timeout=0.3)
+        (share,) = ask(rig, capsys, "status")[1]["shares"]
+        assert (share["state"], share["durable_sequence"]) == ("mirroring", 0) and share["outbox_bytes"]
+    rig.target.start()
+    assert rig.once()[0].state == "good"
+    rig.target.stop()
+    (rig.tree / "file").write_text("changed")
+    for _ in range(2):
+        with pytest.raises(TimedOut):
+            rig.once(timeout=0.3)
+        (share,) = ask(rig, capsys, "status")[1]["shares"]
+        assert share["state"] == "good" and share["outbox_bytes"], "what was laid stays laid, whatever waits"
+    rig.target.start()
 
 
 def test_status_says_what_is_to_be_done_next(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from branch.known import MIRROR_NEEDED, MIRROR_OPEN, DropRow, KnownRow, MoveRow, PutRows, SetMirror
+from branch.known import MIRROR_DONE, MIRROR_NEEDED, MIRROR_OPEN, DropRow, KnownRow, MoveRow, PutRows, SetMirror
 from branch.known_db import KnownDb
 from core.digest import Digest
 from core.relpath import RelPath
@@ -88,3 +88,22 @@ def test_a_damaged_memory_is_begun_anew(tmp_path: Path, known: KnownDb) -> None:
     (tmp_path / "known.db").write_bytes(b"not a database at all" * 400)
     again = KnownDb(tmp_path / "known.db")
     assert again.is_empty() and again.position() == Position() and again.mirror() == MIRROR_NEEDED
+
+
+def test_where_a_baseline_ends_is_the_first_commit_behind_it(tmp_path: Path, known: KnownDb) -> None:
+    assert known.mirror_end() is None
+    known.take(SetMirror(MIRROR_DONE))
+    known.commit(END)
+    known.commit(Position(1, 9, END.hash))
+    known.close()
+    again = KnownDb(tmp_path / "known.db")
+    assert again.mirror_end() == END.sequence
+    again.take(SetMirror(MIRROR_OPEN))
+    again.commit(Position(1, 11, END.hash))
+    assert again.mirror_end() is None
+    again.take(SetMirror(MIRROR_DONE))
+    again.commit(Position(1, 12, END.hash))
+    assert again.mirror_end() == 12
+    again.clear()
+    assert again.mirror_end() is None
+    again.close()
