@@ -9,6 +9,7 @@ is not to be believed (`ClockWatch`) nothing goes whose time has come.
 from collections.abc import Callable
 
 from appliance.goodness import hold_last_good, take_deferred
+from appliance.journal_losses import tell_opened
 from appliance.removals import in_force, is_due
 from appliance.share_policy import anchor_limits, journal_policy, policy_of
 from appliance.share_worker import Step
@@ -21,13 +22,17 @@ KEEP_EVERY_SECONDS = 60.0
 
 
 def fold_step(vault: Vault) -> Step:
-    """Return the step that folds one transaction of a share."""
+    """Return the step that folds one transaction of a share; the first one tells in what state its journal was found."""
+    met: set[str] = set()
 
     def step(name: str) -> bool:
         try:
             share = vault.share(name)
         except NotFound:
             return False  # removed meanwhile
+        if name not in met:
+            met.add(name)
+            tell_opened(share)
         share.fold.fold()
         return share.fold.sequence < share.journal.durable.sequence
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from appliance.alerts import burst_alerts
 from appliance.ballast import Ballast
 from appliance.branch_figures import Metric
+from appliance.journal_losses import journal_losses
 from appliance.maintenance_desk import store_metrics
 from appliance.share_worker import RETRY_SECONDS
 from appliance.vault import Vault
 from appliance.workers import Workers
+from snapshots.journal_loss import journal_loss
 
 
 class HealthDesk:
@@ -47,7 +49,7 @@ class HealthDesk:
             f" if it stays, stop the service and remove db/find/{share}.db: it is made anew)"
             for share, why in sorted(self._workers.index.failures.items())
         )
-        return [*kept, *found]
+        return [*journal_losses(self._vault.opened()), *kept, *found]
 
     def metrics(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
         """Yield (name, help, labels, value)."""
@@ -72,6 +74,9 @@ class HealthDesk:
             yield "stagekeeper_durable_sequence", "Last change that is durable", labels, durable
             yield "stagekeeper_folded_sequence", "Last change that is folded", labels, folded
             yield "stagekeeper_files", "Files in the live state", labels, files
+            lost = journal_loss(share.journal, share.reader, folded)
+            gone = 0 if lost is None else lost.last - lost.first + 1
+            yield "stagekeeper_journal_lost_changes", "Changes whose segments of the journal somebody removed", labels, gone
             alerts = len(burst_alerts(share, self._vault.clock.now_ns()))
             yield "stagekeeper_alerts", "Bursts of losses that nobody has dealt with yet", labels, alerts
             yield "stagekeeper_logical_bytes", "Bytes of the live state", labels, logical_bytes

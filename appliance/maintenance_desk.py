@@ -14,6 +14,7 @@ from appliance.audited import audited_steps
 from appliance.credentials import Chance
 from appliance.database_checks import DatabaseChecks
 from appliance.handover import steps_of
+from appliance.journal_losses import check_journals, journal_losses
 from appliance.rights import Action, Rights
 from appliance.vault import Vault
 from core.clock import NANOSECONDS, format_time
@@ -75,6 +76,7 @@ class MaintenanceDesk:
             databases, faults = self._checks.run(report, everything)
             readers = list(self._readers(faults))
             found = list(islice(self._hits(readers), _MAX_HITS + 1))
+            faults += journal_losses(self._vault.opened())
             return ScrubReport(
                 packs=done.packs,
                 bytes=done.read_bytes,
@@ -106,6 +108,7 @@ class MaintenanceDesk:
 
     def _roots(self) -> Roots:
         shares = [self._vault.share(name) for name in self._vault.names()]
+        check_journals(shares)
         catalogues = {share.fold.path for share in shares} | set((self._vault.root.db / "shares").glob("*/*.db"))
         return Roots(
             [[JournalPart(str(path), size) for path, size in share.journal.extents()] for share in shares],

@@ -1,6 +1,6 @@
 """Makes the parts that hold data, from the plumbing: vault, fold, and the desks around them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from appliance.alerts import burst_entries
@@ -14,6 +14,7 @@ from appliance.find_indexes import FindIndexes
 from appliance.health_desk import HealthDesk
 from appliance.intake_desk import IntakeDesk
 from appliance.journal_desk import JournalDesk
+from appliance.journal_losses import loss_alerts
 from appliance.keeping_desk import KeepingDesk
 from appliance.maintenance_desk import MaintenanceDesk
 from appliance.mending import Mending
@@ -25,7 +26,7 @@ from appliance.schedules import Schedules
 from appliance.seal_desk import SealDesk
 from appliance.share_desk import ShareDesk
 from appliance.tape_exporter import OpenSource, TapeExporter
-from appliance.vault import Vault
+from appliance.vault import OpenShare, Vault
 from appliance.wiring import Parts, Plumbing
 from appliance.workers import make_workers
 from tapeexport.export_report import SnapshotSource
@@ -41,12 +42,13 @@ def make_parts(plumbing: Plumbing) -> Parts:
     quotas = Quotas(vault, plumbing.branches)
     vault.check_room, vault.note_burst = quotas.check, burst_entries(plumbing.audit)
     figures = BranchFigures(vault, plumbing.branches, quotas, plumbing.free_space)
-    desk = ShareDesk(vault, workers.fold, plumbing.rights, plumbing.audit, plumbing.ballast, quotas.alerts, figures.complete)
-    exporter = TapeExporter(_source_opener(desk, plumbing.rights), plumbing.root.db / "inventory.db", plumbing.clock)
+    rights, audit = plumbing.rights, plumbing.audit
+    desk = ShareDesk(vault, workers.fold, rights, audit, plumbing.ballast, _alerts(quotas), figures.complete)
+    exporter = TapeExporter(_source_opener(desk, rights), plumbing.root.db / "inventory.db", plumbing.clock)
     exporter.recover()
 
     backed_up = BackedUp(plumbing.root, vault.store, plumbing.audit, plumbing.clock, plumbing.chance, plumbing.files)
-    backups = BackupDesk(backed_up, plumbing.rights)
+    backups = BackupDesk(backed_up, rights)
 
     def close() -> None:
         workers.stop()
@@ -54,7 +56,6 @@ def make_parts(plumbing: Plumbing) -> Parts:
         indexes.close()
         vault.close()
 
-    rights, audit = plumbing.rights, plumbing.audit
     schedules = Schedules(plumbing.database, plumbing.clock)
     purge = PathPurge(plumbing.root.db / "inventory.db", plumbing.clock.now_ns, indexes.forget)
     removing = RemovalParts(vault, workers.keep, rights, audit, desk.share_status, branch_removal, purge)
@@ -89,3 +90,8 @@ def _source_opener(desk: ShareDesk, rights: Rights) -> OpenSource:
             yield SnapshotSource(view, row.id, row.label, row.taken_ns)
 
     return open_source
+
+
+def _alerts(quotas: Quotas) -> Callable[[OpenShare], list[str]]:
+    """Return what tells what an operator should look at although a share goes on."""
+    return lambda share: [*loss_alerts(share), *quotas.alerts(share)]

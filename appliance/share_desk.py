@@ -120,7 +120,7 @@ class ShareDesk:
     ) -> tuple[list[Entry], bytes | None]:
         """Return a page of a folder as of a moment, and the name to continue behind."""
         reach = self._rights.check_path(actor, Action.BROWSE, share, path)
-        view, _ = self._view(self._folded(actor, share), moment)
+        view, _ = self._view(self._folded(actor, share, moment), moment)
         found = view.list_folder(path, after, limit + 1)  # one more tells whether there is a next page
         rows = found[:limit]
         following = rows[-1][0] if len(found) > limit else None
@@ -131,14 +131,14 @@ class ShareDesk:
     def entry(self, actor: Actor, share: str, moment: str, path: RelPath) -> Entry:
         """Return what stands at a path."""
         self._rights.check_path(actor, Action.BROWSE, share, path)
-        view, _ = self._view(self._folded(actor, share), moment)
+        view, _ = self._view(self._folded(actor, share, moment), moment)
         return entry_of(split(path)[1], view.node_at(path))
 
     def open_file(self, actor: Actor, share: str, moment: str, path: RelPath, first: int, last: int | None) -> Download:
         """Open the bytes first..last of a file and audit the download."""
         if self._rights.check_path(actor, Action.DOWNLOAD, share, path) is not Reach.FULL:
             raise NotAFile(f"{show_path(path)} is not a file", remedy="name a file")
-        opened = self._folded(actor, share)
+        opened = self._folded(actor, share, moment)
         view, resolved = self._view(opened, moment)
         node = view.node_at(path)
         if node.kind is not Kind.FILE:
@@ -163,7 +163,7 @@ class ShareDesk:
     ) -> tuple[list[Version], int | None]:
         """Return a page of the versions of a path up to a moment, newest first, and before which change the next one begins."""
         self._rights.check_path(actor, Action.BROWSE, share, path)
-        opened = self._folded(actor, share)
+        opened = self._folded(actor, share, moment)
         with opened.instants.versions(opened.instants.resolve(moment)) as lister:
             found, following = lister.page(path, LIVE if before is None else before, limit)
         kept = [v for v in found if v.path == path or self._rights.reach(actor, share, v.path) is Reach.FULL]
@@ -244,10 +244,13 @@ class ShareDesk:
         told = (share.name, state, reason, durable, folded, round(lag, 3), files, shown_bytes, taken_at, drops_at)
         return Share(*told, self._alerts(share))
 
-    def _folded(self, actor: Actor, name: str) -> OpenShare:
-        """Return a share; the command line folds first, since nothing else may be running, pages show the folded state."""
+    def _folded(self, actor: Actor, name: str, moment: str = "") -> OpenShare:
+        """Return a share; the command line folds first, since nothing else may be running, pages show the folded state.
+
+        A moment is folded up to when it is looked for, so that one which is folded can be read whatever has happened since.
+        """
         opened = self._vault.share(name)
-        if actor.role == "owner":
+        if actor.role == "owner" and not moment:
             opened.fold.fold_all()
         return opened
 
@@ -259,7 +262,8 @@ class ShareDesk:
     @contextmanager
     def _leased(self, opened: OpenShare, moment: str) -> Iterator[SnapshotView]:
         """Yield a view that stays as it is while changes go on, also of the live state."""
-        opened.fold.fold_all()
+        if not moment:
+            opened.fold.fold_all()
         with opened.instants.leased(opened.instants.resolve(moment)) as view:
             yield view
 

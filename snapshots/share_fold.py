@@ -42,6 +42,10 @@ class CatalogueAhead(Damaged):
     """A catalogue holds changes that its journal has lost."""
 
 
+class ChangesLost(Damaged):
+    """A journal begins behind changes that were never folded."""
+
+
 class MomentGone(NotFound):
     """A state of the past is kept no longer."""
 
@@ -198,6 +202,7 @@ class ShareFold:
     # -- folding --------------------------------------------------------------------------------------------------
 
     def _fold_slice(self, part: FoldSlice) -> int:
+        self._check_follows()
         before, begun = self._records.at, self._place.mark()
         records = self._place.records()
         first = next(records, None)
@@ -242,6 +247,15 @@ class ShareFold:
                 return False
         self._place.mark()
         return True
+
+    def _check_follows(self) -> None:
+        """Raise when what comes next was not folded and is gone: going on behind it would make a state that never was."""
+        folded, begins = self._records.at, self._journal.start.sequence
+        if folded < begins:
+            raise ChangesLost(
+                f"the changes {folded + 1} to {begins} are not folded in {self.path}, and the journal begins behind them",
+                remedy="put the journal's segments back from a copy; for an older catalogue run `stagekeeper rebuild`",
+            )
 
     def _is_wanted(self) -> bool:
         return self.turns.is_wanted

@@ -148,6 +148,10 @@ class Journal:
         """Return the position behind which the oldest segment begins."""
         return self._start
 
+    def kept_behind(self) -> int:
+        """Return the change behind which the oldest segment begins that is there, whoever removed those before it."""
+        return min((int(path.stem) for path in self._directory.glob("*.skj")), default=self.durable.sequence)
+
     @property
     def ticket(self) -> int:
         """Return the ticket of the newest record, for `sync`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from appliance.database_checks import DatabaseChecks
 from appliance.founding import found_appliance
+from appliance.journal_losses import check_journals, journal_losses
 from appliance.rebuilding import rebuild
 from appliance.root import open_root
 from appliance.vault import OpenShare, Vault
@@ -137,6 +138,7 @@ def _scrub(root: Path, clock: TestClock, verdict: Verdict) -> None:
     try:
         verdict.told += Scrubber(vault.store, pace=Pace(10**9)).run(lambda: False, lambda done, total: None, True).findings
         verdict.told += DatabaseChecks(vault).run(lambda step: None, True)[1]
+        verdict.told += journal_losses(vault.opened())
     finally:
         vault.close()
 
@@ -145,6 +147,7 @@ def _collect(root: Path, clock: TestClock, verdict: Verdict) -> None:
     vault = Vault(open_root(root), clock, _CHANCE)
     try:
         shares = [vault.share(name) for name in vault.names()]
+        check_journals(shares)
         roots = Roots(
             [[JournalPart(str(path), size) for path, size in share.journal.extents()] for share in shares],
             [str(share.fold.path) for share in shares],

@@ -17,8 +17,10 @@ from appliance.vault import Vault
 from core.database import open_database
 from core.relpath import RelPath
 from snapshots.purging import order_purge
+from staging.changes import Attributes, Create, Kind
 from tests.appliance.damage_rig import Seen, Verdict, all_seen, build, copied, judge, rebuilt
-from tests.appliance.program import SHARE, Program, fill
+from tests.appliance.program import SHARE, Program, VaultRig, fill
+from tests.appliance.test_serve import get
 from tests.snapshots.collect_rig import HOUR, TestClock
 
 PAGE = 4096
@@ -240,6 +242,71 @@ def test_a_journal_whose_segments_are_not_one_history_is_named_and_keeps_collect
     if catalogue_is_lost:
         rebuilt(root, kept)
     assert all_seen(root) == kept
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("catalogue", ["stands", "lost", "older"])
+def test_a_journal_whose_oldest_segments_are_gone_is_named(
+    stores: dict[str, Path], kept: Seen, tmp_path: Path, count: int, catalogue: str
+) -> None:
+    root = copied(stores["closed"], tmp_path)
+    for path in sorted((root / JOURNAL).glob("*.skj"))[:count]:
+        path.unlink()
+    if catalogue == "lost":
+        (root / DATABASES["catalogue"]).unlink()
+    elif catalogue == "older":
+        older(root, stores["older"], "db/shares/leeds/*")
+    verdict = judge(root, kept)
+    assert not verdict.differs, "what is shown is what was there"
+    put_back(root, stores)
+    assert all_seen(root) == kept
+    if catalogue != "lost":  # made again from a seal, it needs no more of the journal than there is
+        assert any("leeds/finance" in told and "journal" in told for told in verdict.told), verdict.told
+        assert not judge(root, kept).told, "collect has waited"
+
+
+def test_the_oldest_segment_removed_is_told_by_status_health_and_scrub(root: Root) -> None:
+    rig = VaultRig(root.path)
+    for number in range(4):
+        rig.send([b"f%d" % number], [Create(0, Kind.FILE, Attributes(0o644, 0, 0, 1))])
+        rig.journal.begin_segment()
+    rig.snapshot()
+    rig.fold.fold_all()
+    rig.close()
+    program = Program(root.path)
+    assert program.json("share", "status", SHARE)["alerts"] == []
+    oldest = min((root.path / JOURNAL).glob("*.skj"))
+    held = oldest.read_bytes()
+    oldest.unlink()
+    (told,) = program.json("share", "status", SHARE)["alerts"]
+    assert "the changes 1 to 1 were removed by somebody: instants from" in told and "put the segments back" in told
+    assert "stand in the catalogue alone until the next seal" in told
+    found = program.run("scrub")
+    assert found.returncode == 6 and b"leeds/finance: segments of the journal" in found.stdout, found
+    with program.serving() as serving:
+        status, said = get(program, serving.port, "/readyz")
+        assert status == 200 and b"leeds/finance: segments of the journal" in said, said
+    oldest.write_bytes(held)
+    assert program.json("share", "status", SHARE)["alerts"] == [] and program.run("scrub").returncode == 0
+
+
+def test_a_snapshot_that_is_folded_is_read_and_restored_when_changes_behind_it_are_lost(root: Root, tmp_path: Path) -> None:
+    fill(root.path, {b"a": b"one"})
+    rig = VaultRig(root.path)
+    rig.journal.begin_segment()
+    rig.send([b"b"], [Create(0, Kind.FILE, Attributes(0o644, 0, 0, 1))])
+    rig.journal.begin_segment()
+    rig.close()
+    for path in sorted((root.path / JOURNAL).glob("*.skj"))[:-1]:
+        path.unlink()
+    program = Program(root.path)
+    assert [entry["name"] for entry in program.json("ls", f"{SHARE}@latest")["entries"]] == ["a"]
+    assert program.json("versions", f"{SHARE}@latest", "a")["versions"]
+    program.json("restore", f"{SHARE}@latest", "--to", str(tmp_path / "out"))
+    assert (tmp_path / "out" / "a").read_bytes() == b"one"
+    refused = program.run("ls", SHARE)
+    assert refused.returncode == 6 and b"changes 2 to 2 are not folded" in refused.stderr, "the live state is not known"
+    assert program.run("collect").returncode == 6
 
 
 def test_an_older_journal_is_told_by_the_catalogue_that_is_ahead_of_it(

@@ -131,8 +131,14 @@ def test_the_journal_tells_its_window_and_what_happened_to_a_file(asked: Program
     assert found["segments"][0]["opened_at"] == found["window"]["from"] == format_time(HOUR_AGO)
     shown = asked.json("journal", "show", SHARE, "plan")
     assert shown["next"] is None
-    changes = [(c["sequence"], c["what"], c["path"], c["offset"], c["length"], c["size_bytes"]) for c in shown["changes"]]
-    assert changes[-1] == (4, "create", "plan", None, None, 12)
+    assert [(c["sequence"], c["what"], c["path"], c["offset"], c["length"], c["size_bytes"]) for c in shown["changes"]] == [
+        (1, "create", "plan", None, None, 11),
+        (2, "write", "plan", 0, 5, None),
+        (3, "truncate", "plan", None, None, 8),
+        (4, "rename", "plan.old", None, None, None),
+        (4, "create", "plan", None, None, 12),
+        (6, "unlink", "plan.old", None, None, None),
+    ]
     assert b"Every instant from" in asked.run("journal", "list", SHARE).stdout
     assert asked.run("journal", "show", SHARE, "never").returncode == 3
 
@@ -142,8 +148,9 @@ def test_a_renamed_file_is_told_under_both_names(worked: Program) -> None:
     rig.send(PATHS, [Rename(0, 1), Write(1, 3, b"more")])
     rig.close()
     shown = worked.json("journal", "show", SHARE, "plan.old")["changes"]
-    assert [(c["what"], c["path"], c["offset"], c["length"]) for c in shown[-3:]] == [
+    assert [(c["what"], c["path"], c["offset"], c["length"]) for c in shown[-4:]] == [
         ("create", "plan", None, None),
+        ("unlink", "plan.old", None, None),
         ("rename", "plan.old", None, None),
         ("write", "plan.old", 3, 4),
     ]
