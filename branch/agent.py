@@ -26,7 +26,7 @@ from branch.surroundings import Surroundings
 from branch.verification_db import VerificationDb
 from core.clock import Clock
 from core.durable import FileLayer, NoSpace, WriteFailed
-from core.errors import Stopped, TryLater
+from core.errors import StagekeeperError, Stopped, TryLater
 
 _log = logging.getLogger("stagekeeper.agent")
 _ROUND_SECONDS = 1.0  # how soon a changed list of shares is noticed and the status written
@@ -49,8 +49,8 @@ class Interrupted(Exception):
     """A signal ended the work before it was done."""
 
 
-class WorkerFailed(Stopped):
-    """A part of the agent ended by a fault of ours."""
+class WorkerFailed(StagekeeperError):
+    """A part of the agent ended by a fault of ours: no reaction of the caller helps."""
 
 
 class StateLock:

@@ -3,11 +3,11 @@
 import json
 import sys
 
-from core.errors import Damaged, NotFound, Refused, StagekeeperError, TryLater
+from core.errors import Damaged, NotFound, Refused, StagekeeperError, Stopped, TryLater
 
 DONE, OUR_FAULT, USAGE, NO_SUCH_THING, REFUSED, DIFFERENCES, DAMAGED, TRY_LATER, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 
-_CODES = ((NotFound, NO_SUCH_THING), (Refused, REFUSED), (Damaged, DAMAGED), (TryLater, TRY_LATER))
+_CODES = ((NotFound, NO_SUCH_THING), (Refused, REFUSED), (Damaged, DAMAGED), (TryLater, TRY_LATER), (Stopped, TRY_LATER))
 
 
 def exit_code_of(error: StagekeeperError) -> int:

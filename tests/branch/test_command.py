@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
-from branch.agent import TimedOut
+from branch.agent import TimedOut, WorkerFailed
 from branch.cli import execute
+from branch.cli_errors import exit_code_of
+from core.database import DatabaseTooNew
+from core.durable import WriteFailed
+from core.errors import Damaged, NotFound, Refused, StagekeeperError, Stopped, TryLater
 from tests.branch.rig import Rig
 
 
@@ -230,3 +234,14 @@ def test_a_state_directory_into_which_others_write_is_refused(
     code = execute(["--state", str(shared), "status", "--json"])
     assert (code, json.loads(capsys.readouterr().err)["error"]["type"]) == (4, "state_exposed")
     assert list(shared.iterdir()) == [shared / "not the agent's"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (NotFound, 3), (Refused, 4), (Damaged, 6), (TryLater, 7), (TimedOut, 7),
+        (Stopped, 7), (WriteFailed, 7), (DatabaseTooNew, 7), (WorkerFailed, 1),
+    ],
+)  # fmt: skip
+def test_an_error_tells_by_its_exit_code_how_to_react(kind: type[StagekeeperError], code: int) -> None:
+    assert exit_code_of(kind("what failed")) == code
