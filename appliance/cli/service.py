@@ -71,5 +71,6 @@ def serve(call: Call, listen: str | None, cert: Path | None, key: Path | None) -
 def completion(context: click.Context, shell: str) -> None:
     """Print the script that completes commands in a shell; put it where the shell looks for such."""
     kind = get_completion_class(shell)
-    assert kind is not None  # click knows all three
+    if kind is None:
+        raise click.UsageError(f"this release of click does not complete in {shell}")
     click.echo(kind(context.find_root().command, {}, PROGRAM, f"_{PROGRAM.upper()}_COMPLETE").source())

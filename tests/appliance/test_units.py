@@ -30,8 +30,12 @@ def test_both_units_may_read_or_restore_every_kind_of_attribute() -> None:
 def test_a_unit_ends_its_program_by_sigterm_and_restarts_it_after_a_failure(unit: Path) -> None:
     lines = unit.read_text().splitlines()
     assert {"KillSignal=SIGTERM", "Restart=on-failure", "NoNewPrivileges=yes", "UMask=0077"} <= set(lines)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_systemd_has_nothing_to_say_about_a_unit(unit: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
-        return  # a machine without systemd runs no units either; where it is, it has the last word
+        pytest.skip("systemd-analyze is missing, so nobody has read the units: install systemd (.ci/system-packages)")
     done = subprocess.run([analyze, "verify", "--man=no", str(unit)], capture_output=True, text=True)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
