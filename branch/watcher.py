@@ -41,7 +41,6 @@ class Watcher:
         self._tree = WatchTree()
         self._moving: dict[int, Node] = {}  # by the cookie that joins the halves of a rename
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.overflows = 0
         self.limit_reason = ""
         self._inotify: Inotify | None = None
         try:
@@ -104,7 +103,6 @@ class Watcher:
     def _take(self, event: Event) -> None:
         mask = event.mask
         if mask & IN_Q_OVERFLOW:
-            self.overflows += 1
             self._marks.mark_all()
             return
         path = self._tree.path_of(event.watch)

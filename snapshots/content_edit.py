@@ -22,12 +22,6 @@ Fetch = Callable[[Digest], bytes | memoryview]
 _LOOKED_AT = 2  # the cutter takes two bytes at a time: a cut depends on the byte behind it, and on there being two
 
 
-def apply_edits(content: ContentRef, edits: Edits, fetch_data: Fetch, fetch_node: Fetch) -> tuple[ContentRef, list[PackedChunk]]:
-    """Return the edited content and the chunks and nodes to keep (each behind those that it names)."""
-    kept: list[PackedChunk] = []
-    return edit_content(content, edits, fetch_data, fetch_node, kept.append), kept
-
-
 def edit_content(
     content: ContentRef,
     edits: Edits,

@@ -71,12 +71,6 @@ def resolve_moment(text: str, snapshots: Sequence[SnapshotRow], live_sequence: i
     return _at_time(text, snapshots, ask)
 
 
-def gmt_token(time_ns: int) -> str:
-    """Return the name that Windows' Previous Versions gives to an instant."""
-    text = format_time(time_ns)
-    return f"GMT-{text[:10].replace('-', '.')}-{text[11:19].replace(':', '.')}"
-
-
 def _at_time(text: str, snapshots: Sequence[SnapshotRow], ask: AskWindow) -> Resolved:
     token = _GMT.fullmatch(text)
     try:

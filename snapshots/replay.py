@@ -30,7 +30,6 @@ class ReplayedShare:
         self.store = WrittenContents(reader.store, reader.folder)
         self.tree = Overlay(reader, fence, start)
         self._fold = ChangeFold(self.tree, self._flush_edits, _pass_barrier)
-        self.frames_read = 0
         self.sequence = fence
 
     def run(self, reader: CatalogueReader, journal: Journal, sequence: int) -> None:
@@ -41,7 +40,6 @@ class ReplayedShare:
             if self.sequence >= sequence:
                 break
             frame = unpack_frame(record.payload, record.header)
-            self.frames_read += 1
             self._fold.tree.begin_frame()
             for number, change in enumerate(frame.changes, start=record.header.first_sequence):
                 if self.sequence < number <= sequence:

@@ -29,7 +29,6 @@ class Node:
     target: bytes = b""
     device: int = 0
     linked: bool = False
-    changed_sequence: int = 0
 
     @property
     def digest(self) -> Digest | None:

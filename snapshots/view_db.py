@@ -343,5 +343,4 @@ def _node(state: State) -> Node:
         state.target,
         state.device,
         state.linked,
-        state.changed,
     )

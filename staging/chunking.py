@@ -49,15 +49,6 @@ def cut_blocks(blocks: Iterable[bytes | int], gather_bytes: int = BLOCK_BYTES) -
     yield from _cut_all(bytes(pending))
 
 
-def cut_bytes(data: bytes) -> Iterator[Run]:
-    """Cut a whole content that is in memory."""
-    if len(data) <= MIN_CHUNK_BYTES:
-        if data:
-            yield data
-        return
-    yield from cut_blocks((data,))
-
-
 def _cut_all(data: bytes) -> Iterator[bytes | memoryview]:
     if len(data) <= MIN_CHUNK_BYTES:
         if data:

@@ -86,7 +86,10 @@ class CartridgeReader:
 
 @contextmanager
 def open_cartridge(path: Path) -> Iterator[CartridgeReader]:
-    """Open a cartridge file for reading; raise `CartridgeMissing`, `NoCartridge` or `ArchiveDamaged`."""
+    """Open a cartridge file for reading; raise `CartridgeMissing`, `NoCartridge` or `ArchiveDamaged`.
+
+    The way in for whoever wants members and contents; in this release these are the tests, `verify_cartridge` reads all at once.
+    """
     with _open_source(path, hashed=False) as source:
         yield CartridgeReader(source)
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from core.clock import NANOSECONDS, parse_time
-from core.relpath import is_text, read_path, show_path
+from core.relpath import is_text, show_path
 from snapshots.tree import Node
 from staging.changes import Attributes, Kind
 from tapeexport.pax_format import encode_global, encode_member, pad
@@ -159,11 +159,6 @@ def entry_of(
         exact,
         show_path(stored_as) if stored_as != path else "",
     )
-
-
-def entry_path(entry: IndexEntry) -> bytes:
-    """Return the exact path of an entry."""
-    return base64.b64decode(entry.path_base64) if entry.path_base64 else read_path(entry.path)
 
 
 def sums_line(sha256: str, name: bytes) -> bytes:

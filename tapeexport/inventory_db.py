@@ -145,16 +145,6 @@ class InventoryDb:
         rows = self._db.execute("SELECT id FROM media_set ORDER BY created_ns DESC, id DESC").fetchall()
         return [self.media_set(set_id) for (set_id,) in rows]
 
-    def sets_holding(self, share: str, snapshot_id: int) -> list[str]:
-        """Return the ids of the media sets that hold a snapshot on sound cartridges only, oldest first."""
-        rows = self._db.execute(
-            "SELECT set_id FROM set_snapshot JOIN media_set ON media_set.id = set_id WHERE share = ? AND snapshot_id = ? "
-            "AND NOT EXISTS (SELECT 1 FROM cartridge WHERE cartridge.set_id = set_snapshot.set_id AND state <> 'verified') "
-            "ORDER BY created_ns, set_id",
-            [share, snapshot_id],
-        )
-        return [set_id for (set_id,) in rows]
-
     def cartridges_in(self, state: str) -> tuple[CartridgeRow, ...]:
         """Return all cartridges in a state, by barcode number."""
         return self._cartridges("WHERE state = ? ORDER BY number", state)

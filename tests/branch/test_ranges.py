@@ -15,7 +15,7 @@ from branch.pieces import OldPieces, encode_pieces
 from branch.ranges import MAX_RANGE_BYTES, read_ranges
 from branch.signature import NOTHING_EARLIER, Earlier, Signature, SignatureWriter, Signing
 from core.digest import Digest
-from snapshots.content_edit import apply_edits
+from snapshots.content_edit import edit_content
 from snapshots.edits import Edits
 from staging.changes import Chunk
 from staging.chunk_format import ChunkKind, PackedChunk, checked_bytes
@@ -112,7 +112,8 @@ class File:
             edits.write(offset, data)
         stored = self.sink.stored
         fetch = lambda kind: lambda digest: stored[kind, digest]  # noqa: E731
-        content, made = apply_edits(self.content, edits, fetch(ChunkKind.DATA), fetch(ChunkKind.NODE))
+        made: list[PackedChunk] = []
+        content = edit_content(self.content, edits, fetch(ChunkKind.DATA), fetch(ChunkKind.NODE), made.append)
         for chunk in made:
             stored[chunk.kind, chunk.digest] = bytes(checked_bytes(chunk))
         return content

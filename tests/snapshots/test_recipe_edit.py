@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.digest import ZERO_DIGEST, Digest, digest_of
-from snapshots.content_edit import apply_edits, edit_content
+from snapshots.content_edit import edit_content
 from snapshots.edits import Edits
 from snapshots.recipe_edit import Splice, edit_recipe, merged
 from snapshots.recipe_tree import RecipeTree
@@ -340,7 +340,7 @@ def test_writing_what_stands_there_keeps_nothing_new() -> None:
     edits = Edits(len(data))
     edits.write(500_000, data[500_000:500_150])
     assert shelf.edit(content, edits) == content and shelf.kept == []
-    assert apply_edits(content, Edits(len(data)), shelf.data, shelf.node) == (content, [])
+    assert shelf.edit(content, Edits(len(data))) == content and shelf.kept == []
 
 
 def node(level: int, entries: list[Piece]) -> tuple[Piece, bytes]:
@@ -369,7 +369,7 @@ def test_every_reader_refuses_a_tree_that_does_not_fit(what: str) -> None:
     edits = Edits(top.length)
     edits.write(top.length - 1, b"w")
     with pytest.raises(RecipeDamaged):
-        apply_edits(content, edits, chunks.__getitem__, chunks.__getitem__)
+        edit_content(content, edits, chunks.__getitem__, chunks.__getitem__, [].append)
 
 
 def test_a_content_that_gives_another_size_than_its_recipe_is_refused() -> None:

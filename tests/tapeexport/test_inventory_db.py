@@ -27,16 +27,16 @@ def test_barcodes_count_up_and_are_never_given_again(tmp_path: Path) -> None:
     inventory.close()
 
 
-def test_a_snapshot_is_held_by_sets_whose_cartridges_are_verified(tmp_path: Path) -> None:
+def test_a_set_tells_its_snapshots_and_how_its_cartridges_ended(tmp_path: Path) -> None:
     inventory = InventoryDb(tmp_path / "i.db")
     rows = [inventory.begin_set((NOON, LYON), second * 10**9, tmp_path) for second in range(4)]
     inventory.complete(rows[0].barcode, "verified", 10240, "ab" * 32, 5)
     inventory.complete(rows[1].barcode, "streamed", 10240, None, 5)
     inventory.fail(rows[2].barcode, "full")
     inventory.complete(rows[3].barcode, "verified", 10240, "cd" * 32, 5)
-    assert inventory.sets_holding("paris/files", 3) == [rows[0].set, rows[3].set]
-    assert inventory.sets_holding("paris/files", 4) == []
-    assert [media_set.id for media_set in inventory.media_sets()] == [row.set for row in reversed(rows)]
+    states = [(media_set.id, [row.state for row in media_set.cartridges]) for media_set in inventory.media_sets()]
+    ends = ["verified", "streamed", "failed", "verified"]
+    assert states == [(row.set, [end]) for row, end in zip(rows, ends, strict=True)][::-1]
     assert inventory.media_set(rows[0].set).snapshots == (LYON, NOON)
     assert [row.reason for row in inventory.cartridges_in("failed")] == ["full"]
     inventory.close()
