@@ -166,10 +166,14 @@ class Vault:
         make_directories(self.root.db / "shares" / branch, self._files)
         catalogue = self.root.db / "shares" / branch / f"{share}.db"
         journal = Journal(self._folder(name), share_id, self.clock, self._files)
-        with translated(catalogue):
-            if not is_begun(catalogue):
-                rebuild_catalogue(catalogue, journal, self.store, files=self._files)
-            fold = ShareFold(catalogue, branch, journal, self.store, one_fold=self._one_fold)
+        try:
+            with translated(catalogue):
+                if not is_begun(catalogue):
+                    rebuild_catalogue(catalogue, journal, self.store, files=self._files)
+                fold = ShareFold(catalogue, branch, journal, self.store, one_fold=self._one_fold)
+        except BaseException:
+            journal.close()  # a share that cannot be opened is tried again and again
+            raise
         fold.note_burst = lambda burst, taken: self.note_burst(name, burst, taken)
         reader = CatalogueReader(catalogue, name, self.store)
         sealer = Sealer(journal, fold, reader, self.store, self.clock)

@@ -293,6 +293,13 @@ class Journal:
         """Scan the last segment, cut a torn tail, and take up its position."""
         self.position = segment.start
         file = AppendFile(segment.path, self._files)
+        try:
+            self._take_up(segment, file)
+        except BaseException:
+            file.close()  # whoever opens a damaged journal tries again and again
+            raise
+
+    def _take_up(self, segment: Segment, file: AppendFile) -> None:
         scan = scan_last_segment(segment.path, file.size)
         if scan.end == 0:
             file.truncate(0)

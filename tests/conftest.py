@@ -1,6 +1,39 @@
-"""Settings for all tests: property tests are judged by what they find, never by how fast the machine is."""
+"""Settings for all tests: property tests are judged by what they find, never by how fast the machine is.
 
+What a test opened and did not close is closed behind it: thousands of tests run in one process, and what the first ones leave
+open (descriptors, the memory of what was read, disks that cannot be unmounted) is taken from the last ones.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from snapshots.chunk_store import ChunkStore
+from snapshots.view_db import CatalogueReader
+from staging.journal import Journal
 
 settings.register_profile("stagekeeper", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("stagekeeper")
+
+_CLOSED = (Journal, ChunkStore, CatalogueReader)  # closing these again does nothing
+
+
+@pytest.fixture(autouse=True)
+def what_was_opened_is_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close every journal, store and reader that the test made, the newest first."""
+    opened: list[Any] = []
+
+    def remembering(plain: Callable[..., None]) -> Callable[..., None]:
+        def made(self: Any, *arguments: Any, **named: Any) -> None:
+            plain(self, *arguments, **named)
+            opened.append(self)
+
+        return made
+
+    for kind in _CLOSED:
+        monkeypatch.setattr(kind, "__init__", remembering(kind.__init__))  # type: ignore[misc]
+    yield
+    for one in reversed(opened):
+        one.close()

@@ -11,6 +11,7 @@ import pytest
 from tests.appliance.conftest import PASSWORD
 from tests.appliance.program import SHARE, Program, fill
 from tests.appliance.test_serve import get, https
+from tests.faults.loop_disk import unmount
 
 FILES = {b"Budget.txt": b"a budget\n", b"2026/Plan.txt": b"a plan\n"}
 
@@ -25,7 +26,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     if done.returncode:
         pytest.fail(f"A FULL DISK IS NOT TESTED HERE: root cannot mount a tmpfs ({done.stderr.decode().strip()})")
     yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    unmount(folder)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Shares as the appliance opens them, and the thread that folds: several shares in turn, restarts, failures told."""
 
+import gc
 import itertools
+import os
 import threading
 import time
 from pathlib import Path
@@ -149,3 +151,26 @@ def test_a_lost_catalogue_is_made_again_from_journal_and_packs(tmp_path: Path) -
     assert share.fold.totals[0] == 15
     assert share.fold.state[0] == "mirroring"
     again.close()
+
+
+@pytest.mark.parametrize("damaged", ["journal", "catalogue"])
+def test_a_share_that_cannot_be_opened_takes_no_descriptor_with_each_attempt(tmp_path: Path, damaged: str) -> None:
+    vault = open_vault(tmp_path)
+    send(vault, "leeds/data", 1, 3)
+    vault.share("leeds/data").fold.fold_all()
+    vault.close()
+    path = next((tmp_path / "journal").rglob("*.skj")) if damaged == "journal" else tmp_path / "db/shares/leeds/data.db"
+    data = bytearray(path.read_bytes())
+    data[150] ^= 1  # in the first frame: later ones say that it was durable
+    path.write_bytes(data if damaged == "journal" else b"no database" * 1000)
+    vault = open_vault(tmp_path)
+    gc.disable()  # nobody tidies up by chance
+    try:
+        before = os.listdir("/proc/self/fd")
+        for _ in range(5):
+            with pytest.raises(Damaged):
+                vault.share("leeds/data")
+        assert len(os.listdir("/proc/self/fd")) <= len(before) + 1
+    finally:
+        gc.enable()
+    vault.close()

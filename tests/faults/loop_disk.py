@@ -42,6 +42,14 @@ class LoopDisk:
         self.mount()
 
 
+def unmount(folder: Path) -> None:
+    """Unmount a test's disk; one that is still in use is taken away all the same, and the test fails that left files open."""
+    done = subprocess.run(["umount", str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+        pytest.fail(f"the disk was still in use when the test was over: {done.stderr.strip()}")
+
+
 @contextmanager
 def loop_disk(folder: Path, size_mib: int = _SIZE_MIB) -> Iterator[LoopDisk]:
     """Make such a disk; skip loudly where none can be made, but as root, where there are loop devices, fail."""
@@ -62,5 +70,7 @@ def loop_disk(folder: Path, size_mib: int = _SIZE_MIB) -> Iterator[LoopDisk]:
     try:
         yield disk
     finally:
-        subprocess.run(["umount", "-l", str(mounted)], check=True)
+        unmount(mounted)
+        held = subprocess.run(["losetup", "--associated", str(image)], check=True, capture_output=True, text=True).stdout
         image.unlink()
+        assert not held, f"a loop device outlived its disk: {held}"
