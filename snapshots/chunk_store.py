@@ -311,7 +311,7 @@ class ChunkStore:
                 continue
             entries = self._packs.entries_from(number, indexed.get(number, 0))
             if entries:
-                held = [(entry.domain, entry.kind, entry.digest) for entry in entries]
+                held = ((entry.domain, entry.kind, entry.digest) for entry in entries)
                 self._index.add_found(entries, held, _ends(entries), self._clock.now_ns())
         self._packs.pass_number(newest)
         self._lost |= damage_db.note_unreachable(self._index, self._packs.sizes(), self._clock.now_ns())

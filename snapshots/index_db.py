@@ -188,7 +188,7 @@ class ChunkIndex(ChunkLookup):
         Whoever put them was answered, or was to be: they are not condemned.
         """
         with transaction(self.connection):
-            self.connection.executemany("DELETE FROM condemned WHERE digest=?", [(entry.digest,) for entry in entries])
+            self.connection.executemany("DELETE FROM condemned WHERE digest=?", ((entry.digest,) for entry in entries))
             self._add(
                 "INSERT INTO chunk VALUES (?,?,?,?,?,?) ON CONFLICT (digest) DO UPDATE SET pack=excluded.pack,"
                 " offset=excluded.offset, stored_bytes=excluded.stored_bytes, size=excluded.size, base=excluded.base"
@@ -197,9 +197,9 @@ class ChunkIndex(ChunkLookup):
             )  # fmt: skip
 
     def _add(self, insert: str, entries: list[TrailerEntry], held: Iterable[Held], indexed: dict[int, int], now_ns: int) -> None:
-        self.connection.executemany(insert, [(e.digest, *_columns(e.location)) for e in entries])
+        self.connection.executemany(insert, ((e.digest, *_columns(e.location)) for e in entries))
         self.connection.executemany(
-            "INSERT OR IGNORE INTO held VALUES (?,?)", [(domain, held_key(kind, digest)) for domain, kind, digest in held]
+            "INSERT OR IGNORE INTO held VALUES (?,?)", ((domain, held_key(kind, digest)) for domain, kind, digest in held)
         )
         self.extend_packs(indexed, now_ns)
         count_usage(self.connection, entries)

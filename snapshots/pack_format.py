@@ -7,6 +7,7 @@ trailer stands. A chunk record: u8 kind, u8 form, u8 cipher (0), u8 zero, u32 un
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.digest import DIGEST_BYTES, Digest, digest_of
@@ -151,19 +152,23 @@ def encode_trailer(entries: list[TrailerEntry]) -> bytes:
 
 def decode_trailer(payload: bytes, number: int, version: int) -> list[TrailerEntry]:
     """Return the entries of a sealed pack's index."""
+    return list(trailer_entries(payload, number, version))
+
+
+def trailer_entries(payload: bytes, number: int, version: int) -> Iterator[TrailerEntry]:
+    """Yield the entries of a sealed pack's index, checked as a whole before the first: a pack may hold half a million."""
     start, count = (0, len(payload) // _TRAILER_ENTRY.size) if version == _WITHOUT_DELTAS else (_COUNT.size, _count_in(payload))
     bases_start = start + count * _TRAILER_ENTRY.size
     if len(payload) < bases_start:
         raise PackDamaged(f"the trailer of pack {number} has a wrong length")
-    rows = list(_TRAILER_ENTRY.iter_unpack(payload[start:bases_start]))
-    bases = [Digest(payload[at : at + DIGEST_BYTES]) for at in range(bases_start, len(payload), DIGEST_BYTES)]
-    if len(payload) - bases_start != DIGEST_BYTES * sum(row[4] == DELTA for row in rows):
+    rows = memoryview(payload)[start:bases_start]
+    bases = (Digest(payload[at : at + DIGEST_BYTES]) for at in range(bases_start, len(payload), DIGEST_BYTES))
+    if len(payload) - bases_start != DIGEST_BYTES * sum(row[4] == DELTA for row in _TRAILER_ENTRY.iter_unpack(rows)):
         raise PackDamaged(f"the trailer of pack {number} has a wrong length")
-    following = iter(bases)
-    return [
-        TrailerEntry(Location(number, offset, stored, size, next(following) if form == DELTA else None), kind, domain, Digest(d))
-        for offset, stored, size, kind, form, _, _, domain, d in rows
-    ]
+    for offset, stored, size, kind, form, _, _, domain, d in _TRAILER_ENTRY.iter_unpack(rows):
+        yield TrailerEntry(
+            Location(number, offset, stored, size, next(bases) if form == DELTA else None), kind, domain, Digest(d)
+        )
 
 
 def _count_in(payload: bytes) -> int:

@@ -5,8 +5,10 @@ A scan never holds more than one record's payload. Whoever reads a record compar
 
 import os
 import threading
+from array import array
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.framing import HEADER_BYTES, Record, next_record, read_record, read_records
@@ -77,17 +79,19 @@ class PackReader:
         """Return the chunks of a pack whose records begin at `offset` or behind.
 
         Damaged records are left out unless the trailer knows them. Raises `PackDamaged` for another pack's or store's file.
+        Held is one value a chunk, no table beside it: a pack of tiny chunks has half a million.
         """
         version = self._version_or_present(number)
-        found: dict[int, TrailerEntry] = {}
+        found: list[TrailerEntry] = []
+        places = array("Q")  # of the records that were read, in their order
         for record in self.records(number, offset):
             if record.type == fmt.CHUNK:
-                found[record.offset] = entry_of(number, record)
+                found.append(entry_of(number, record))
+                places.append(record.offset)
             elif record.type == fmt.TRAILER:
-                for entry in fmt.decode_trailer(record.payload, number, version):
-                    if entry.location.offset >= offset:
-                        found.setdefault(entry.location.offset, entry)
-        return [found[place] for place in sorted(found)]
+                told = fmt.trailer_entries(record.payload, number, version)
+                found += [e for e in told if e.location.offset >= offset and not _is_among(places, e.location.offset)]
+        return sorted(found, key=_place_of)
 
     def forget(self, number: int) -> None:
         """Close the descriptor of a pack that goes away."""
@@ -130,6 +134,16 @@ class PackReader:
             if len(self._readers) > _OPEN_READERS:
                 os.close(self._readers.popitem(last=False)[1])
             return os.pread(descriptor, length, location.offset)
+
+
+def _is_among(places: Sequence[int], place: int) -> bool:
+    """Tell whether a place is among sorted ones."""
+    index = bisect_left(places, place)
+    return index < len(places) and places[index] == place
+
+
+def _place_of(entry: TrailerEntry) -> int:
+    return entry.location.offset
 
 
 def entry_of(number: int, record: Record) -> TrailerEntry:
