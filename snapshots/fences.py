@@ -25,7 +25,10 @@ class Fences:
         at = catalogue.number("folded_sequence")
         self._ahead = ledger.fences_behind(at)
         self._since = SinceAnchor(*(catalogue.number(f"anchored_{what}") for what in ("sequence", "ns", "bytes")))
-        catalogue.fence = max(ledger.newest_fence(at), catalogue.number("fence"))
+        # It never moves back: what a removed fence kept may be sealed, or be on its way into a seal, and a seal has no rows for
+        # what is changed in place behind it.
+        passed = min(catalogue.fence, at)
+        catalogue.fence = max(passed, ledger.newest_fence(at), ledger.newest_sealed(), catalogue.number("fence"))
 
     def keep(self) -> None:
         """Write what has come behind the newest anchor into the catalogue."""

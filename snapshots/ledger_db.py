@@ -177,6 +177,11 @@ class LedgerWriter:
         (newest,) = self._connection.execute(f"SELECT max(sequence) FROM ({FENCES}) WHERE sequence <= ?", (sequence,)).fetchone()
         return newest or 0
 
+    def newest_sealed(self) -> int:
+        """Return the sequence of the newest seal, 0 when there is none."""
+        (newest,) = self._connection.execute("SELECT max(sequence) FROM seal").fetchone()
+        return newest or 0
+
     def set_deferred(self, label: str | None) -> None:
         """Remember that a scheduled snapshot waits, or that none does."""
         self._connection.execute("DELETE FROM meta WHERE key='deferred'")

@@ -1,21 +1,26 @@
 """Seals, sweeps and rebuilding: whatever is dropped, sealed, swept and lost in between, what is kept stays as it was."""
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
+import snapshots.sealing as sealing_module
 from core.digest import Digest
 from snapshots.anchors import AnchorLimits
+from snapshots.catalogue_db import CatalogueWriter
 from snapshots.control_format import HoldSet, SnapshotDropped
+from snapshots.journal_retention import JournalPolicy
 from snapshots.ledger_db import Hold
 from snapshots.rebuild import seal_chain
+from snapshots.seal_db import sealed_rows
 from snapshots.seal_format import SealDamaged, decode_head, decode_rows, encode_head, encode_rows
 from snapshots.sealing import read_head
-from staging.changes import Attributes, Chunk, Content, Create, Kind, Mirror, Unlink
+from staging.changes import Attributes, Chunk, Content, Create, Kind, Mirror, Rename, Unlink
 from staging.chunk_format import ChunkKind
 from tests.share_rig import ShareRig, listing
 from tests.snapshots.fold_machine import FoldMachine
@@ -65,10 +70,46 @@ class KeepingMachine(FoldMachine):
         self.compare()
 
 
-KeepingMachine.TestCase.settings = settings(
+KEEPING = settings(
     max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
+KeepingMachine.TestCase.settings = KEEPING
 TestKeeping = KeepingMachine.TestCase
+
+
+class TrimmingMachine(KeepingMachine):
+    """The same with anchors close together and a journal that is trimmed as far as it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rig: ShareRig
+
+    def start(self) -> None:
+        super().start()
+        self.rig.limits = AnchorLimits(changes=7)
+        self.rig.reopen()
+
+    @rule()
+    def new_segment(self) -> None:
+        self.rig.journal.begin_segment()
+
+    @precondition(lambda self: not self.pending)
+    @rule()
+    def trim(self) -> None:
+        self.rig.instants.trim(JournalPolicy(keep_ns=0, max_bytes=1))
+
+
+HISTORIES = 10_000
+PARTS = 8
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(PARTS))
+def test_ten_thousand_histories_keep_what_is_kept(part: int) -> None:
+    """Lifetimes, fence, sweep and seals equal naive snapshots; rules that sixty histories do not tell were found by as many."""
+    machine = TrimmingMachine if part % 2 else KeepingMachine
+    many = settings(KEEPING, max_examples=HISTORIES // PARTS, phases=[Phase.generate, Phase.shrink], database=None)
+    run_state_machine_as_test(seed(part)(type("Here", (machine,), {})), settings=many)
 
 
 @pytest.fixture
@@ -124,6 +165,63 @@ def test_rows_that_die_after_the_newest_fence_was_dropped_go_too(rig: ShareRig) 
     while rig.fold.sweep():
         pass
     assert count(rig, "state") == kept, "generation 0 and 2 stay, 1 is seen by none"
+
+
+def test_what_was_sealed_is_not_changed_in_place_when_its_fence_is_gone(rig: ShareRig) -> None:
+    """The next seal tells what was born and what died since; a row that was changed in place would be neither."""
+    first = grow(rig, 0)
+    rig.sealer.seal()
+    drop(rig, first)
+    rig.reopen()
+    grow(rig, 1)
+    seal = rig.sealer.seal()
+    assert seal is not None and not seal.full
+    shown = listing(rig.live())
+    rig.lose_catalogue()
+    assert listing(rig.live()) == shown
+
+
+def test_what_is_being_sealed_is_not_changed_in_place_when_its_fence_goes(rig: ShareRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot is dropped while it is sealed, and a fold that had to begin anew goes on."""
+    grow(rig, 0)
+    rig.send([b"000", b"moved"], [Rename(0, 1)])
+    sequence = rig.snapshot().sequence
+    rig.fold.fold_all()
+
+    def meanwhile(*arguments: object) -> Iterator[list[tuple[object, ...]]]:
+        drop(rig, sequence)
+        rig.send([b"moved", b"again"], [Rename(0, 1)])
+        with monkeypatch.context() as patch, pytest.raises(OSError):
+            patch.setattr(CatalogueWriter, "add_touched", fail)
+            rig.fold.fold()
+        rig.fold.fold_all()
+        yield from sealed_rows(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sealing_module, "sealed_rows", meanwhile)
+    assert rig.sealer.seal() is not None
+    shown = listing(rig.live())
+    rig.lose_catalogue()
+    assert listing(rig.live()) == shown and b"again" in shown and rig.fold.state[0] == "good"
+
+
+def fail(*_: object) -> None:
+    raise OSError(5, "the disk fails once")
+
+
+def test_what_died_behind_the_newest_seal_stays_until_a_seal_tells_so(rig: ShareRig) -> None:
+    """A chain of seals holds the row as open; it must learn of its death before the row goes."""
+    first = grow(rig, 0)
+    rig.sealer.seal()
+    rig.send([b"000"], [Unlink(0)])
+    rig.snapshot("behind the seal")
+    rig.fold.fold_all()
+    drop(rig, first)
+    assert rig.fold.sweep() == 0
+    seal = rig.sealer.seal()
+    assert seal is not None and not seal.full
+    assert rig.fold.sweep() > 0
+    rig.lose_catalogue()
+    assert b"000" not in listing(rig.live())
 
 
 def test_a_lease_keeps_rows_until_it_ends(rig: ShareRig) -> None:
