@@ -80,12 +80,14 @@ class Marker:
             newest_seal: Digest | None = None
             continuity = Continuity()  # of segments that are missing nobody knows what they name
             for part in journal:
-                if part is not journal[-1] and not Path(part.path).exists():
-                    continuity = Continuity()
-                    continue  # trimmed meanwhile: what it named was folded before
-                for named, seal in _named_in(part, continuity):
-                    self.visit(named)
-                    newest_seal = seal or newest_seal
+                try:
+                    for named, seal in _named_in(part, continuity):
+                        self.visit(named)
+                        newest_seal = seal or newest_seal
+                except FileNotFoundError:
+                    if not _was_trimmed(part):
+                        raise
+                    continuity, newest_seal = Continuity(), None  # what it named was folded before, and sealed anew
             if newest_seal is not None:
                 self.visit([(ChunkKind.SEAL, newest_seal)])
         for catalogue in roots.catalogues:
@@ -175,6 +177,12 @@ def _digests(keys: Collection[Key], where: str) -> Collection[Key]:
     if not all(isinstance(digest, bytes) and len(digest) == DIGEST_BYTES for _, digest in keys):
         raise MarkAborted(f"{where} names a content by what is no digest", remedy="see docs/damage.md: a catalogue")
     return keys
+
+
+def _was_trimmed(part: JournalPart) -> bool:
+    """Tell whether a segment that is gone went as trimming lets them go: the oldest first, and never the newest."""
+    path = Path(part.path)
+    return any(later.name > path.name for later in path.parent.glob(f"*{path.suffix}"))
 
 
 def _named_in(part: JournalPart, continuity: Continuity) -> Iterator[tuple[list[Key], Digest | None]]:

@@ -15,7 +15,7 @@ from snapshots.collect import CollectBusy, Collector
 from snapshots.control_format import SnapshotDeleted, SnapshotDropped
 from snapshots.garbage_db import RunFenced
 from snapshots.mark import JournalPart, MarkAborted, Roots
-from snapshots.mark_child import MarkStopped, run_mark
+from snapshots.mark_child import MarkStopped, mark_here, run_mark
 from staging.changes import Attributes, Chunk, Content, Create, Kind, Unlink, Write
 from staging.chunk_format import ChunkKind, pack_chunk
 from staging.receiver import ChunkMissing
@@ -415,3 +415,49 @@ def test_a_segment_that_is_trimmed_while_the_mark_runs_costs_nothing(tmp_path: P
     drain(round_.steps())
     assert round_.end().condemned == 0
     assert listing(rig.live())[b"f0"][2] == noise(50_000, 0)
+
+
+def test_all_segments_may_be_trimmed_while_the_mark_runs_also_when_only_old_seals_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "SEGMENT_BYTES", 1)
+    rig = CollectRig(tmp_path)
+    for number in range(3):
+        rig.send([b"f%d" % number], [Create(0, Kind.FILE, PLAIN, rig.put(noise(50_000, number)))])
+        rig.snapshot()
+        rig.fold.fold_all()
+        rig.sealer.seal(full=True)
+    rig.collect_all()  # the seals before the newest are gone, their records are not
+    rig.test_clock.pass_(80 * HOUR)
+    round_ = rig.begin()
+    roots = roots_of(rig)
+    trimmed = False
+
+    def report(seen: int) -> None:
+        nonlocal trimmed
+        if not trimmed:
+            trimmed = True
+            rig.send([b"last"], [Create(0, Kind.FILE, PLAIN, rig.put(b"last"))])
+            rig.journal.begin_segment()
+            rig.snapshot()
+            rig.fold.fold_all()
+            rig.sealer.seal(full=True)
+            rig.fold.trim_journal(rig.fold.sequence, last_too=True)
+
+    own = rig.place()
+    round_ = type(round_)(rig.store.parts, type(own)(own.folder, own.salt, lambda plan, *_: mark_here(plan, report)), rig.margins)
+    round_.begin(lambda: False)
+    round_.mark(roots, lambda: False, lambda seen: None)
+    assert trimmed and not any(Path(part.path).exists() for part in roots.journals[0])
+    drain(round_.steps())
+    assert round_.end().condemned == 0
+
+
+def test_a_newest_segment_that_is_missing_aborts(tmp_path: Path) -> None:
+    rig = CollectRig(tmp_path)
+    rig.send([b"f"], [Create(0, Kind.FILE, PLAIN, rig.put(noise(50_000, 1)))])
+    round_ = rig.begin()
+    roots = roots_of(rig)
+    Path(roots.journals[0][-1].path).unlink()
+    with pytest.raises(FileNotFoundError):
+        round_.mark(roots, lambda: False, lambda seen: None)
