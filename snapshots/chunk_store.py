@@ -105,6 +105,14 @@ class ChunkStore:
             if (kind, digest) not in held or digest not in sound or (kind is ChunkKind.NODE and digest not in whole_nodes)
         ]
 
+    def are_whole(self, keys: Iterable[Key]) -> bool:
+        """Tell whether chunks, and everything below those that are recipe nodes, are stored and not known to be damaged."""
+        asked = set(keys)
+        with self._gate.entered():
+            sound = self._presence.sound({digest for _, digest in asked})
+            nodes = {digest for kind, digest in asked if kind is ChunkKind.NODE}
+            return all(digest in sound for _, digest in asked) and self._presence.whole(nodes) == nodes
+
     def put(self, domain: str, chunks: Iterable[PackedChunk]) -> None:
         """Check chunks against their addresses and keep them; durable on return.
 

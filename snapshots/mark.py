@@ -23,7 +23,6 @@ from snapshots.control_format import Sealed, decode_control
 from snapshots.index_db import ChunkLookup
 from snapshots.named_db import contents_of_states
 from snapshots.seal_format import MAGIC, decode_head
-from staging.changes import Chunk
 from staging.chunk_format import ChunkKind
 from staging.frame_format import unpack_frame
 from staging.journal_scan import Continuity
@@ -121,9 +120,8 @@ class Marker:
             if bytes(data[:4]) != MAGIC:
                 return  # another head of the appliance's own: what it names comes as roots too
             head = decode_head(data)
-            if head.body is not None:
-                kind = ChunkKind.DATA if isinstance(head.body, Chunk) else ChunkKind.NODE
-                self.visit([(kind, Digest(head.body.digest))])
+            if head.body_key is not None:
+                self.visit([head.body_key])
             digest = None if head.full or head.previous is None else Digest(head.previous)
 
     def _nodes(self, nodes: set[Digest]) -> None:

@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from core.digest import Digest
 from core.errors import Damaged
-from staging.changes import ContentRef, DigestBytes
+from staging.changes import Chunk, ContentRef, DigestBytes
+from staging.chunk_format import ChunkKind
 
 MAGIC = b"SKS1"
 VERSION = 1
@@ -48,6 +50,13 @@ class SealHead(Struct, frozen=True, array_like=True):
     def full(self) -> bool:
         """Tell whether this seal needs none before it."""
         return self.since == 0
+
+    @property
+    def body_key(self) -> tuple[ChunkKind, Digest] | None:
+        """Return what names the body in the store; None when it is empty."""
+        if self.body is None:
+            return None
+        return ChunkKind.DATA if isinstance(self.body, Chunk) else ChunkKind.NODE, Digest(self.body.digest)
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from core.clock import Clock
 from core.digest import Digest
-from core.errors import TryLater
+from core.errors import Damaged, TryLater
 from snapshots.chunk_store import ChunkStore
 from snapshots.control_format import Sealed
 from snapshots.ledger_db import Counters
@@ -55,7 +55,7 @@ class Sealer:
         counters = ledger.counters_at(sequence)
         if counters is None or counters.mirroring == 2:
             return None  # what a running repair has stated stands in no seal; the next fence will do
-        begin_anew = full or newest is None or self._chain_is_long()
+        begin_anew = full or newest is None or not self._chain_goes_on()
         since = 0 if begin_anew or newest is None else newest.sequence
         body, rows = self._put_body(sequence, since)
         head = self._head(sequence, since, None if newest is None else newest.digest, body, rows, counters)
@@ -74,10 +74,15 @@ class Sealer:
         except SealOvertaken:
             return None
 
-    def _chain_is_long(self) -> bool:
+    def _chain_goes_on(self) -> bool:
+        """Tell whether the next seal may build on those before: they can be read, as far as is known, and are not too many."""
         seals = self._reader.ledger.seals()
-        heads = [read_head(self._store, seal.digest) for seal in seals]
-        return len(heads) >= _SEALS_A_CHAIN or sum(head.rows for head in heads[1:]) > _FULL_WHEN * heads[0].rows
+        try:
+            heads = [read_head(self._store, seal.digest) for seal in seals]
+        except Damaged:
+            return False
+        is_long = len(heads) >= _SEALS_A_CHAIN or sum(head.rows for head in heads[1:]) > _FULL_WHEN * heads[0].rows
+        return not is_long and self._store.are_whole(head.body_key for head in heads if head.body_key is not None)
 
     def _head(
         self, sequence: int, since: int, previous: Digest | None, body: ContentRef, rows: int, counted: Counters
