@@ -68,12 +68,14 @@ class Scan:
 class Continuity:
     """Watches that what is read of a journal, record by record, is one history; it may begin anywhere.
 
-    A segment that is missing, or there twice, is damage.
+    A segment that is missing, or there twice, is damage; so are records of a segment that stand in each other's places. Frames
+    tell by their numbers, and every record by how much was durable when it was written: never more than stands before it.
     """
 
     def __init__(self) -> None:
         """Know nothing yet."""
         self._end: tuple[int, bytes] | None = None
+        self._durable: tuple[Path | None, int] = None, 0
 
     def check(self, path: Path, record: Record) -> LoggedRecord | None:
         """Return what a record holds, None for a segment's head; raise `JournalDamaged` when it does not follow."""
@@ -82,10 +84,18 @@ class Continuity:
             self._follow(path, record, (start.sequence, start.hash), start.sequence)
             return None
         logged = logged_record(record)
+        self._check_place(path, record)
         if logged.header is not None:
             header = logged.header
             self._follow(path, record, (header.last_sequence, header.hash), header.first_sequence - 1)
         return logged
+
+    def _check_place(self, path: Path, record: Record) -> None:
+        known = self._durable[1] if self._durable[0] == path else 0
+        synced_bytes = decode_envelope(record.payload).synced_bytes
+        if not known <= synced_bytes <= record.offset:
+            raise JournalDamaged(f"{path} holds a record at byte {record.offset} that was written elsewhere", remedy=_REMEDY)
+        self._durable = path, synced_bytes
 
     def _follow(self, path: Path, record: Record, end: tuple[int, bytes], before: int) -> None:
         known = self._end

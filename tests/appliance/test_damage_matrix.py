@@ -2,6 +2,7 @@
 collect makes it no worse, and the remedy of docs/damage.md gives everything back. Packs: tests/snapshots/test_scrub.py.
 """
 
+import io
 import random
 import re
 import shutil
@@ -15,6 +16,7 @@ from appliance.database_checks import DatabaseChecks
 from appliance.root import Root, open_root
 from appliance.vault import Vault
 from core.database import open_database
+from core.framing import read_records
 from core.relpath import RelPath
 from snapshots.purging import order_purge
 from staging.changes import Attributes, Create, Kind
@@ -183,11 +185,20 @@ SEGMENT: dict[str, Callable[[bytearray], None]] = {
     "head": lambda data: flip(data, 30),
     "first record": lambda data: flip(data, 100),
     "last record": lambda data: flip(data, len(data) - 5),
+    "one byte": lambda data: data.__setitem__(150, data[150] ^ 0xFF),
     "zeros": lambda data: zero(data, 200, 600),
+    "4 KiB": lambda data: zero(data, 100, 4096),
+    "two records exchanged": lambda data: exchange_records(data),
     "truncated": lambda data: cut(data, len(data) - 40),
     "empty": lambda data: data.clear(),
     "twice": lambda data: data.extend(bytes(data)),
 }
+
+
+def exchange_records(data: bytearray) -> None:
+    """Let the last two records stand in each other's places."""
+    *_, first, second = read_records(io.BytesIO(bytes(data)), 0)
+    data[first.offset : second.end] = data[second.offset : second.end] + data[first.offset : first.end]
 
 
 def put_back(root: Path, stores: dict[str, Path]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import staging.journal as journal_module
 from core.clock import SystemClock
 from core.digest import Digest
+from core.framing import read_records
 from staging.changes import Change, Write
 from staging.frame_format import read_header, seal_frame
 from staging.journal import Cursor, Journal
@@ -171,3 +173,24 @@ def test_a_damaged_frame_behind_which_only_control_records_stand_is_damage_and_n
     path.write_bytes(data)
     with pytest.raises(JournalDamaged):
         opened(tmp_path)
+
+
+def test_records_that_stand_in_each_others_places_are_damage(tmp_path: Path) -> None:
+    """Also control records, which have no place in the chain of frames: what released a hold must not stand before the hold."""
+    journal = opened(tmp_path / "journal")
+    for number in range(6):
+        ticket = append(journal, size=30) if number % 3 == 0 else journal.append_control(lambda _, n=number: b"control %d" % n)
+        journal.sync(ticket)
+    journal.close()
+    (path,) = (tmp_path / "journal").glob("*.skj")
+    whole = path.read_bytes()
+    with path.open("rb") as file:
+        records = list(read_records(file, 0))
+    assert len(records) == 7
+    for first, second in pairwise(records):
+        one, other = whole[first.offset : first.end], whole[second.offset : second.end]
+        path.write_bytes(whole[: first.offset] + other + one + whole[second.end :])
+        with pytest.raises(JournalDamaged):
+            opened(tmp_path / "journal")
+    path.write_bytes(whole)
+    assert len(list(opened(tmp_path / "journal").read(Cursor()))) == 6
