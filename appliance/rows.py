@@ -10,10 +10,11 @@ from core.digest import format_digest
 from core.relpath import is_text, show_path
 from snapshots.ledger_db import Hold as KeptBy
 from snapshots.ledger_db import SnapshotRow
+from snapshots.moments import Resolved
 from snapshots.tree import Node
 from snapshots.versions import PathVersion
 from staging.changes import Consistency
-from web.share_values import Branch, Entry, Hold, Snapshot, Version
+from web.share_values import Branch, Entry, Hold, Moment, Snapshot, Version
 
 MAX_SHOWN_BYTES = 2**63 - 1  # sums of sparse files may pass what JSON readers take
 
@@ -37,6 +38,32 @@ def snapshot_of(row: SnapshotRow, folded_sequence: int, holds: Sequence[KeptBy] 
         files=row.files,
         logical_bytes=None if row.logical_bytes is None else min(row.logical_bytes, MAX_SHOWN_BYTES),
     )
+
+
+def moment_of(resolved: Resolved, received_ns: int | None, snapshots: Sequence[SnapshotRow]) -> Moment:
+    """Return what a moment means as answered; `received_ns` is when its change came, the snapshots are sorted by sequence."""
+    taken = resolved.snapshot
+    if taken is not None:
+        place = (taken.sequence, taken.id)
+        before = [row.id for row in snapshots if (row.sequence, row.id) < place]
+        after = [row.id for row in snapshots if (row.sequence, row.id) > place]
+        return Moment("snapshot", taken.sequence, format_time(taken.taken_ns), taken.id, _last(before), _first(after))
+    time_ns = received_ns if resolved.asked_ns is None else resolved.asked_ns
+    at = None if time_ns is None else format_time(time_ns)
+    if resolved.is_live:
+        return Moment("live", resolved.sequence, at, None, _last([row.id for row in snapshots]), None)
+    instant = (resolved.sequence, time_ns or 0)  # of several snapshots without a change between them, time tells
+    before = [row.id for row in snapshots if (row.sequence, row.taken_ns) <= instant]
+    after = [row.id for row in snapshots if (row.sequence, row.taken_ns) > instant]
+    return Moment("instant", resolved.sequence, at, None, _last(before), _first(after))
+
+
+def _first(numbers: Sequence[int]) -> int | None:
+    return numbers[0] if numbers else None
+
+
+def _last(numbers: Sequence[int]) -> int | None:
+    return numbers[-1] if numbers else None
 
 
 def branch_of(row: BranchRow, shares: int) -> Branch:

@@ -16,7 +16,7 @@ from appliance.places import check_same_place
 from appliance.removals import check_not_deleted
 from appliance.restores import restore_with_progress
 from appliance.rights import Action, Reach, Rights
-from appliance.rows import MAX_SHOWN_BYTES, entry_of, snapshot_of, version_of
+from appliance.rows import MAX_SHOWN_BYTES, entry_of, moment_of, snapshot_of, version_of
 from appliance.share_worker import ShareWorker
 from appliance.space import measure
 from appliance.vault import OpenShare, Vault
@@ -32,7 +32,7 @@ from snapshots.view_db import SnapshotView
 from staging.changes import MAX_LABEL_CHARACTERS, Kind
 from web.figures import Stats
 from web.operations import Actor
-from web.share_values import Download, Entry, Place, Progress, RestoreReport, Share, Snapshot, Version
+from web.share_values import Download, Entry, Moment, Place, Progress, RestoreReport, Share, Snapshot, Version
 
 _PIECE_BYTES = 1024 * 1024
 
@@ -114,6 +114,13 @@ class ShareDesk:
         opened = self._folded(actor, share)
         rows, holds = opened.reader.ledger.snapshots(deleted=True), opened.reader.ledger.holds()
         return [snapshot_of(row, opened.fold.sequence, holds.get(row.id, ())) for row in rows]
+
+    def moment(self, actor: Actor, share: str, moment: str) -> Moment:
+        """Return what a moment means."""
+        self._rights.check_path(actor, Action.VIEW_SHARES, share)
+        opened = self._folded(actor, share)
+        resolved = opened.instants.resolve(moment)
+        return moment_of(resolved, opened.reader.time_of(resolved.sequence), opened.reader.ledger.snapshots())
 
     def list_folder(
         self, actor: Actor, share: str, moment: str, path: RelPath, after: bytes, limit: int

@@ -42,11 +42,15 @@ AskWindow = Callable[[], Window]
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A moment's sequence; `snapshot` is None at an instant without one and for the live state (which moves on)."""
+    """A moment's sequence; `snapshot` is None at an instant without one and for the live state (which moves on).
+
+    `asked_ns` is the time of an instant that was asked for by its time.
+    """
 
     sequence: int
     snapshot: SnapshotRow | None
     is_live: bool = False
+    asked_ns: int | None = None
 
 
 def resolve_moment(text: str, snapshots: Sequence[SnapshotRow], live_sequence: int, ask: AskWindow) -> Resolved:
@@ -84,7 +88,7 @@ def _at_time(text: str, snapshots: Sequence[SnapshotRow], ask: AskWindow) -> Res
         return Resolved(taken[-1].sequence, taken[-1])
     window = ask()
     _check(window, window.from_ns <= instant <= window.until_ns, f"the state at {text} cannot be read")
-    return Resolved(window.sequence_at(instant), None)
+    return Resolved(window.sequence_at(instant), None, asked_ns=instant)
 
 
 def _snapshot(text: str, snapshots: Sequence[SnapshotRow]) -> Resolved:

@@ -2,14 +2,14 @@
 
 import base64
 import binascii
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from core.errors import Refused
 from core.relpath import ROOT, RelPath, join, parse_path, read_path, show_path
 from web.addresses import download_address, folder_address, versions_address
 from web.share_values import Entry, Snapshot, Version
-from web.words import When, crowded_minutes, size_words, time_of, when
+from web.words import Crowds, When, crowds_of, size_words, time_of, when
 
 KEPT_SHOWN = 4  # moments named beside a version; the others are counted
 
@@ -56,9 +56,13 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """One version of a file. `note` says what is particular about it, in a few words."""
+    """One version of a file. `note` says what is particular about it, in a few words.
+
+    `beside` tells it from another version of the same second.
+    """
 
     when: When
+    beside: str
     size: str
     current: bool
     deleted: bool
@@ -67,7 +71,7 @@ class VersionRow:
     kept: tuple[Kept, ...]
     more_kept: int
     download: str
-    between: str  # the folder as it was then, where no snapshot shows the version
+    between: str  # the folder as it was then, where only the journal knows the version
 
 
 def breadcrumb(share: str, at: str, path: RelPath) -> list[Crumb]:
@@ -101,12 +105,12 @@ def version_rows(
 ) -> list[VersionRow]:  # fmt: skip
     """Return the lines of a file's history, newest first: all of it, or a page that is perhaps not the newest or oldest."""
     by_id = {snapshot.id: snapshot for snapshot in snapshots}
-    crowded = crowded_minutes(map(_changed_ns, versions)) | crowded_minutes(time_of(snapshot.taken_at) for snapshot in snapshots)
+    crowds = crowds_of(map(_changed_ns, versions)), crowds_of(time_of(snapshot.taken_at) for snapshot in snapshots)
     rows = []
     for index, version in enumerate(versions):
         older = versions[index + 1] if index + 1 < len(versions) else None
         kept = [by_id[number] for number in version.snapshots if number in by_id]
-        rows.append(_version_row(share, path, version, older, kept, now_ns, crowded, current=is_newest and index == 0))
+        rows.append(_version_row(share, path, version, older, kept, now_ns, crowds, current=is_newest and index == 0))
     if rows and not is_oldest:
         rows[-1] = replace(rows[-1], note="deleted" if rows[-1].deleted else "")  # what it is against the next is not known here
     return rows
@@ -129,14 +133,16 @@ def _folder_row(share: str, at: str, path: RelPath, entry: Entry, now_ns: int) -
 
 def _version_row(
     share: str, path: RelPath, version: Version, older: Version | None, kept: Sequence[Snapshot], now_ns: int,
-    crowded: Container[int], *, current: bool,
+    crowds: tuple[Crowds, Crowds], *, current: bool,
 ) -> VersionRow:  # fmt: skip
     there = _path_of(version, path)
     at = "" if current else str(kept[0].id) if kept else f"seq:{version.sequence}"
     is_file = version.kind == "file" and not version.deleted
-    shown = [_kept(share, there, snapshot, now_ns, crowded) for snapshot in kept[:KEPT_SHOWN]]
+    of_versions, of_snapshots = crowds
+    shown = [_kept(share, there, snapshot, now_ns, of_snapshots) for snapshot in kept[:KEPT_SHOWN]]
     return VersionRow(
-        when=when(_changed_ns(version), now_ns, crowded),
+        when=when(_changed_ns(version), now_ns, of_versions),
+        beside=f"change {version.sequence:,}" if of_versions.share_a_second(_changed_ns(version)) else "",
         size="" if version.deleted or not is_file else size_words(version.size_bytes),
         current=current and not version.deleted,
         deleted=version.deleted,
@@ -176,7 +182,9 @@ def _note(version: Version, older: Version | None) -> str:
     return f"{size_words(abs(difference))} {'larger' if difference > 0 else 'smaller'}"
 
 
-def _kept(share: str, path: RelPath, snapshot: Snapshot, now_ns: int, crowded: Container[int]) -> Kept:
-    said = when(time_of(snapshot.taken_at), now_ns, crowded)
+def _kept(share: str, path: RelPath, snapshot: Snapshot, now_ns: int, crowds: Crowds) -> Kept:
+    taken_ns = time_of(snapshot.taken_at)
+    said = when(taken_ns, now_ns, crowds)
+    beside = f" @{snapshot.id}" if crowds.share_a_second(taken_ns) else ""
     folder = RelPath(path.rpartition(b"/")[0])
-    return Kept(said.words, said.exact, snapshot.label, folder_address(share, str(snapshot.id), folder))
+    return Kept(said.words + beside, said.exact, snapshot.label, folder_address(share, str(snapshot.id), folder))

@@ -1,32 +1,35 @@
 """The moments a person can go to, laid out by day. Pure: snapshots in, a strip of days out.
 
 A strip shows a week of days that have moments, around the chosen one. A day shows at most four of them, so that hourly
-snapshots stay readable; when the chosen day has more, all of its moments stand in a row of their own.
+snapshots stay readable; when the chosen day has more, all of its moments stand in a row of their own. A moment is said in
+the same words in the strip and in the heading, and no two moments in the same.
 """
 
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from web.share_values import Snapshot
-from web.words import When, crowded_minutes, day_words, instant, time_of, when_at_length
+from web.share_values import Moment, Snapshot
+from web.words import TODAY, Crowds, When, crowds_of, day_words, instant, time_of, when_at_length
 
 DAYS_SHOWN = 7
 MOMENTS_A_DAY = 4
-_SECOND_NS = 10**9
-_MINUTE_NS = 60 * _SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The moment that a page shows: as asked, as an instant when it has one, and in words."""
+    """The moment that a page shows: as addresses say it, its time, and in words; `beside` tells it from others like it.
+
+    `before` and `after` are the addresses of the snapshots next to it, None when there is none.
+    """
 
     at: str
     time_ns: int | None
     when: When
     label: str = ""
+    beside: str = ""
+    before: str | None = None
+    after: str | None = None
 
     @property
     def now(self) -> bool:
@@ -63,7 +66,7 @@ class Day:
 class Strip:
     """Days newest first; `earlier` and `later` lead from moment to moment, the `_days` ones out of the days shown.
 
-    `whole_day` is the chosen day with all its moments when the strip cannot show them all.
+    `whole_day` is the chosen day, named as within a phrase, with all its moments when the strip cannot show them all.
     """
 
     days: tuple[Day, ...]
@@ -74,35 +77,44 @@ class Strip:
     later_days: str | None
 
 
-def resolve_moment(at: str, snapshots: Sequence[Snapshot], now_ns: int) -> Chosen:
-    """Return the chosen moment in words; what is not understood here is shown as asked, and others refuse it."""
-    if at == "":
-        return Chosen("", now_ns, When("now", ""))
-    by_time = sorted(snapshots, key=lambda snapshot: (snapshot.sequence, snapshot.id))
-    picked = [by_time[-1]] if at == "latest" and by_time else [one for one in by_time if str(one.id) == at]
-    if picked:
-        time_ns = time_of(picked[0].taken_at) or 0
-        return Chosen(str(picked[0].id), time_ns, when_at_length(time_ns, now_ns), picked[0].label)
-    asked_ns = _asked_time(at)
-    if asked_ns is not None:
-        return Chosen(at, asked_ns, when_at_length(asked_ns, now_ns))
-    sequence = re.fullmatch(r"seq:(\d{1,20})", at)
-    return Chosen(at, None, When(f"after change {int(sequence[1]):,}" if sequence else at, ""))
+def choose(moment: Moment, asked: str, snapshots: Sequence[Snapshot], now_ns: int) -> Chosen:
+    """Return a moment in words; `asked` is how it was asked for, which a snapshot need not keep."""
+    time_ns = time_of(moment.at)
+    before = None if moment.before is None else str(moment.before)
+    after = None if moment.after is None else str(moment.after)
+    if moment.kind == "live":
+        return Chosen("", now_ns, When("now", ""), before=before)
+    if time_ns is None:
+        said = When("an unknown time", "")
+    else:
+        said = when_at_length(time_ns, now_ns, _crowds(snapshots, time_ns if moment.kind == "instant" else None))
+    if moment.kind == "instant":
+        change = f"after change {moment.sequence:,}" if asked.startswith("seq:") else ""
+        return Chosen(asked, time_ns, said, beside=change, before=before, after=after)
+    beside = f"@{moment.snapshot}" if _crowds(snapshots).share_a_second(time_ns) else ""
+    label = next((snapshot.label for snapshot in snapshots if snapshot.id == moment.snapshot), "")
+    return Chosen(str(moment.snapshot), time_ns, said, label, beside, before, after)
+
+
+def unkept(asked: str, now_ns: int) -> Chosen:
+    """Return a moment of which nothing is kept: a time in words, anything else as it was asked for."""
+    time_ns = time_of(asked)
+    said = When(asked, "") if time_ns is None else when_at_length(time_ns, now_ns, crowds_of([], time_ns))
+    return Chosen(asked, None, said)
 
 
 def build_strip(snapshots: Sequence[Snapshot], chosen: Chosen, now_ns: int) -> Strip:
     """Lay out the moments around the chosen one."""
     stops = _stops(snapshots, chosen, now_ns)
-    place = next((index for index, stop in enumerate(stops) if stop.chosen), 0)
     days = _group(stops, now_ns)
     day_place = next((index for index, day in enumerate(days) if any(stop.chosen for stop in day.stops)), 0)
     first = max(0, min(day_place - DAYS_SHOWN // 2, len(days) - DAYS_SHOWN))
     newer, week, older = days[:first], days[first : first + DAYS_SHOWN], days[first + DAYS_SHOWN :]
     return Strip(
         days=tuple(_shown(day, index - day_place) for index, day in enumerate(week, first)),
-        whole_day=days[day_place] if len(days[day_place].stops) > MOMENTS_A_DAY else None,
-        earlier=stops[place + 1].at if place + 1 < len(stops) else None,
-        later=stops[place - 1].at if place > 0 else None,
+        whole_day=_in_a_phrase(days[day_place]) if len(days[day_place].stops) > MOMENTS_A_DAY else None,
+        earlier=chosen.before,
+        later=None if chosen.now or chosen.time_ns is None else chosen.after or "",
         earlier_days=older[0].stops[0].at if older else None,
         later_days=newer[-1].stops[-1].at if newer else None,
     )
@@ -115,33 +127,30 @@ def nearest_before(snapshots: Sequence[Snapshot], time_ns: int) -> Snapshot | No
     return before[-1] if before else next(iter(taken), None)
 
 
-def _asked_time(at: str) -> int | None:
-    windows = re.fullmatch(r"GMT-(\d{4})\.(\d\d)\.(\d\d)-(\d\d)\.(\d\d)\.(\d\d)", at)
-    if windows:
-        year, month, day, hour, minute, second = windows.groups()
-        return time_of(f"{year}-{month}-{day}T{hour}:{minute}:{second}Z")
-    return time_of(at)
-
-
 def _stops(snapshots: Sequence[Snapshot], chosen: Chosen, now_ns: int) -> list[Stop]:
-    """Return all moments, newest first: now, the snapshots, and the chosen time when no snapshot stands there."""
-    stops = [Stop("", now_ns, "now", "as it is now", chosen.now)]
-    times = [time_of(snapshot.taken_at) or 0 for snapshot in snapshots]
-    crowded, a_second = crowded_minutes(times), Counter(time // _SECOND_NS for time in times)
-    for snapshot in sorted(snapshots, key=lambda one: (one.sequence, one.id), reverse=True):  # the order of equal times
-        time_ns = time_of(snapshot.taken_at) or 0
-        said = when_at_length(time_ns, now_ns)
-        label = f" “{snapshot.label}”" if snapshot.label else ""
-        at = str(snapshot.id)
-        words = _clock(time_ns, time_ns // _MINUTE_NS in crowded)
-        if a_second[time_ns // _SECOND_NS] > 1:
-            words += f" @{at}"  # no two moments look alike
-        stops.append(Stop(at, time_ns, words, f"{said.words} UTC{label}", at == chosen.at))
-    if chosen.time_ns is not None and not any(stop.chosen for stop in stops):
-        title = f"{chosen.when.words} UTC"
-        words = _clock(chosen.time_ns, chosen.time_ns % _MINUTE_NS >= _SECOND_NS)
-        stops.append(Stop(chosen.at, chosen.time_ns, words, title, True))
-    return sorted(stops, key=lambda stop: (stop.at == "", stop.time_ns), reverse=True)
+    """Return all moments, newest first: now, the snapshots, and the chosen one behind the snapshot before it."""
+    newest_first = sorted(snapshots, key=lambda one: (one.sequence, one.id), reverse=True)
+    ids = [str(snapshot.id) for snapshot in newest_first]
+    is_extra = chosen.time_ns is not None and not chosen.now and chosen.at not in ids
+    crowds = _crowds(snapshots, chosen.time_ns if is_extra else None)
+    stops = [_stop(snapshot, chosen, crowds, now_ns) for snapshot in newest_first]
+    if is_extra and chosen.time_ns is not None:
+        title = f"{chosen.when.words} UTC" + (f", {chosen.beside}" if chosen.beside else "")
+        extra = Stop(chosen.at, chosen.time_ns, crowds.clock(chosen.time_ns), title, True)
+        stops.insert(ids.index(chosen.before) if chosen.before in ids else len(stops), extra)
+    return [Stop("", now_ns, "now", "as it is now", chosen.now), *stops]
+
+
+def _stop(snapshot: Snapshot, chosen: Chosen, crowds: Crowds, now_ns: int) -> Stop:
+    time_ns, at = time_of(snapshot.taken_at) or 0, str(snapshot.id)
+    beside = f" @{at}" if crowds.share_a_second(time_ns) else ""  # no two moments look alike
+    label = f" “{snapshot.label}”" if snapshot.label else ""
+    said = when_at_length(time_ns, now_ns, crowds)
+    return Stop(at, time_ns, crowds.clock(time_ns) + beside, f"{said.words} UTC{beside}{label}", at == chosen.at)
+
+
+def _crowds(snapshots: Sequence[Snapshot], instant_ns: int | None = None) -> Crowds:
+    return crowds_of((time_of(snapshot.taken_at) for snapshot in snapshots), instant_ns)
 
 
 def _group(stops: Sequence[Stop], now_ns: int) -> list[Day]:
@@ -156,6 +165,11 @@ def _group(stops: Sequence[Stop], now_ns: int) -> list[Day]:
     return days
 
 
+def _in_a_phrase(day: Day) -> Day:
+    """Return a day as it is said behind "all of": only "Today" loses its capital, the names of weekdays keep theirs."""
+    return replace(day, words="today") if day.words == TODAY else day
+
+
 def _shown(day: Day, days_earlier: int) -> Day:
     """Return a day as the strip shows it: of many moments the newest three, or on the chosen day the chosen one."""
     placed = replace(day, place="chosen" if days_earlier == 0 else "before" if days_earlier > 0 else "after")
@@ -164,10 +178,6 @@ def _shown(day: Day, days_earlier: int) -> Day:
     kept = tuple(stop for stop in day.stops if stop.chosen) or day.stops[: MOMENTS_A_DAY - 1]
     rest = [stop for stop in day.stops if stop not in kept]
     return replace(placed, stops=kept, hidden=len(rest), more=rest[0].at)
-
-
-def _clock(time_ns: int, to_the_second: bool = False) -> str:
-    return f"{_calendar(time_ns):%H:%M:%S}" if to_the_second else f"{_calendar(time_ns):%H:%M}"
 
 
 def _calendar(time_ns: int) -> datetime:

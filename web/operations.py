@@ -13,7 +13,7 @@ from web.differences import DifferencePage
 from web.figures import Stats
 from web.found import FoundPage
 from web.machine_operations import Health, Intake
-from web.share_values import Branch, BranchCode, Download, Entry, Place, Progress, RestoreReport, Share, Snapshot, Version
+from web.share_values import Branch, BranchCode, Download, Entry, Moment, Place, Progress, RestoreReport, Share, Snapshot, Version
 from web.upkeep_values import (
     CollectReport,
     JournalChange,
@@ -48,6 +48,9 @@ class Shares(Protocol):
     def create_snapshot(self, actor: Actor, share: str, label: str) -> Snapshot: ...
 
     def list_snapshots(self, actor: Actor, share: str) -> list[Snapshot]: ...
+
+    def moment(self, actor: Actor, share: str, moment: str) -> Moment:
+        """Return what a moment means; raise a `NotFound` when nothing is kept of it."""
 
     def list_folder(
         self, actor: Actor, share: str, moment: str, path: RelPath, after: bytes, limit: int

@@ -1,6 +1,6 @@
 """Lines of the operators' pages: shares, snapshots and audit records in words. Pure."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,12 @@ from core.relpath import ROOT
 from web.addresses import folder_address, snapshots_address
 from web.share_values import Share, Snapshot
 from web.words import (
+    Crowds,
     StateWords,
     When,
     ago,
     count_words,
-    crowded_minutes,
+    crowds_of,
     lag_words,
     size_words,
     state_words,
@@ -121,8 +122,8 @@ def share_rows(shares: Sequence[Share], now_ns: int) -> list[ShareRow]:
 def snapshot_rows(share: str, snapshots: Sequence[Snapshot], now_ns: int) -> list[SnapshotRow]:
     """Return the lines of the snapshots page, newest first."""
     newest_first = sorted(snapshots, key=lambda one: (one.sequence, one.id), reverse=True)
-    crowded = crowded_minutes(time_of(snapshot.taken_at) for snapshot in snapshots)
-    return [_snapshot_row(share, snapshot, now_ns, crowded) for snapshot in newest_first]
+    crowds = crowds_of(time_of(snapshot.taken_at) for snapshot in snapshots)
+    return [_snapshot_row(share, snapshot, now_ns, crowds) for snapshot in newest_first]
 
 
 def audit_rows(records: Sequence[Mapping[str, Any]]) -> list[AuditRow]:
@@ -159,11 +160,11 @@ def _share_row(share: Share, now_ns: int) -> ShareRow:
     )
 
 
-def _snapshot_row(share: str, snapshot: Snapshot, now_ns: int, crowded: Container[int]) -> SnapshotRow:
+def _snapshot_row(share: str, snapshot: Snapshot, now_ns: int, crowds: Crowds) -> SnapshotRow:
     taken_ns = time_of(snapshot.taken_at)
     return SnapshotRow(
         id=snapshot.id,
-        taken=when(taken_ns, now_ns, crowded),
+        taken=when(taken_ns, now_ns, crowds),
         ago=ago(taken_ns, now_ns),
         label=snapshot.label,
         trigger=_TRIGGERS.get(snapshot.trigger, snapshot.trigger),

@@ -7,20 +7,20 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from core.clock import Clock
-from core.errors import NotFound, Refused
-from core.relpath import ROOT, show_path
+from core.errors import NotFound
+from core.relpath import show_path
 from web.addresses import folder_address, jump_address, snapshots_address, versions_address
 from web.authentication import current_actor
 from web.downloads import Wanted, answer_download
-from web.errors import AccessDenied, RequestUnreadable
+from web.errors import RequestUnreadable
 from web.file_rows import breadcrumb, folder_rows, version_rows
-from web.moments import build_strip, nearest_before, resolve_moment
+from web.moments import Chosen, build_strip, choose, nearest_before, unkept
 from web.operations import Shares
 from web.query import Query, encode_token
 from web.rendering import render_page, see_other
 from web.settings import WebSettings
 from web.share_values import Snapshot
-from web.words import instant, time_of, when_at_length
+from web.words import crowds_of, instant, time_of, when_at_length
 
 _TYPED = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?")
 
@@ -46,21 +46,26 @@ class FilePages:
     def folder(self, branch: str, share: str) -> Response:
         """Show a folder as of a moment; a file leads to its versions."""
         name, query = f"{branch}/{share}", Query(request.query_string)
-        at, path, after = query.moment(), query.path(), query.after()
+        asked, path, after = query.moment(), query.path(), query.after()
         snapshots = self._snapshots(name)
         try:
-            if path and self._shares.entry(current_actor(), name, at, path).kind != "folder":
-                return see_other(versions_address(name, at, path))
+            moment = self._shares.moment(current_actor(), name, asked)
+        except NotFound:
+            return self._unkept(name, query, snapshots)
+        chosen = choose(moment, asked, snapshots, self._clock.now_ns())
+        try:
+            if path and self._shares.entry(current_actor(), name, chosen.at, path).kind != "folder":
+                return see_other(versions_address(name, chosen.at, path))
             limit = self._settings.entries_a_page
-            entries, following = self._shares.list_folder(current_actor(), name, at, path, after, limit)
+            entries, following = self._shares.list_folder(current_actor(), name, chosen.at, path, after, limit)
         except NotFound as error:
-            return self._page(name, query, snapshots, status=404, missing=error.message)
+            return self._page(name, query, snapshots, chosen, status=404, missing=error.message)
         token = encode_token(following) or ""
         return self._page(
-            name, query, snapshots,
-            rows=folder_rows(name, at, path, entries, self._clock.now_ns()),
-            following=folder_address(name, at, path, token) if token else "",
-            beginning=folder_address(name, at, path) if after else "",
+            name, query, snapshots, chosen,
+            rows=folder_rows(name, chosen.at, path, entries, self._clock.now_ns()),
+            following=folder_address(name, chosen.at, path, token) if token else "",
+            beginning=folder_address(name, chosen.at, path) if after else "",
             page_entries=self._settings.entries_a_page,
         )  # fmt: skip
 
@@ -92,30 +97,38 @@ class FilePages:
         return answer_download(self._shares, wanted, request)
 
     def jump(self, branch: str, share: str) -> Response:
-        """Lead to a typed time, or to the last moment kept before it when that very time cannot be shown."""
+        """Lead to what a typed time means, or to the last snapshot before it when nothing else is kept of it."""
         name, query = f"{branch}/{share}", Query(request.query_string)
         asked = _typed_time(query.text("time"))
-        asked_ns = time_of(asked) or 0
-        if asked_ns >= self._clock.now_ns():
+        if (time_of(asked) or 0) >= self._clock.now_ns():
             return see_other(folder_address(name, "", query.path()))
         try:
-            self._shares.list_folder(current_actor(), name, asked, ROOT, b"", 1)
-        except AccessDenied:  # only folders below are open to this person: the page itself will tell
-            pass
-        except (NotFound, Refused):
-            found = nearest_before(self._snapshots(name), asked_ns)
-            return see_other(folder_address(name, str(found.id) if found else "", query.path(), asked=asked))
-        return see_other(folder_address(name, asked, query.path()))
+            moment = self._shares.moment(current_actor(), name, asked)
+        except NotFound:
+            return see_other(self._nearest(name, query, asked, self._snapshots(name)))
+        return see_other(folder_address(name, asked if moment.snapshot is None else str(moment.snapshot), query.path()))
 
-    def _page(self, share: str, query: Query, snapshots: list[Snapshot], status: int = 200, **values: Any) -> Response:
+    def _unkept(self, share: str, query: Query, snapshots: list[Snapshot]) -> Response:
+        """Lead from a time of which nothing is kept to what is; say of any other moment that nothing is kept of it."""
+        asked = query.moment()
+        if snapshots and time_of(asked) is not None:
+            return see_other(self._nearest(share, query, asked, snapshots))
+        return self._page(share, query, snapshots, unkept(asked, self._clock.now_ns()), status=404, unkept=True)
+
+    def _nearest(self, share: str, query: Query, asked: str, snapshots: list[Snapshot]) -> str:
+        found = nearest_before(snapshots, time_of(asked) or 0)
+        return folder_address(share, str(found.id) if found else "", query.path(), asked=asked)
+
+    def _page(
+        self, share: str, query: Query, snapshots: list[Snapshot], chosen: Chosen, status: int = 200, **values: Any
+    ) -> Response:
         now_ns, path = self._clock.now_ns(), query.path()
-        chosen = resolve_moment(query.moment(), snapshots, now_ns)
         asked_ns = time_of(query.text("asked"))
         return render_page(
-            "folder.html", status, share=share, chosen=chosen, crumbs=breadcrumb(share, query.moment(), path),
+            "folder.html", status, share=share, chosen=chosen, crumbs=breadcrumb(share, chosen.at, path),
             strip=build_strip(snapshots, chosen, now_ns), to_moment=partial(folder_address, share, path=path),
             jump=jump_address(share), path_token=encode_token(path), typed=_typing_form(chosen.time_ns, now_ns),
-            asked=when_at_length(asked_ns, now_ns) if asked_ns is not None else None,
+            asked=when_at_length(asked_ns, now_ns, crowds_of([], asked_ns)) if asked_ns is not None else None,
             snapshots_page=snapshots_address(share), **values,
         )  # fmt: skip
 

@@ -72,6 +72,20 @@ class Snapshot(Struct, frozen=True):
     logical_bytes: int | None = None  # their lengths added up, also None then
 
 
+class Moment(Struct, frozen=True):
+    """What a moment means: the live state, a snapshot, or an instant that only the journal tells of.
+
+    `at` is the time that was asked for, else when the snapshot was taken or the change was received.
+    """
+
+    kind: str  # "live", "snapshot", "instant"
+    sequence: int
+    at: str | None  # None of a live state without a change
+    snapshot: int | None  # its id, of a snapshot
+    before: int | None  # the id of the newest snapshot before it
+    after: int | None  # the id of the oldest snapshot behind it
+
+
 class Entry(Struct, frozen=True, omit_defaults=True):
     """What stands under a name in a folder at some moment."""
 

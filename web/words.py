@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +17,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE_NS = 60 * NANOSECONDS
 _UNITS = ("KB", "MB", "GB", "TB", "PB", "EB")
 _PIECE = re.compile(r"[^/@:,_]*[/@:,_]|[^/@:,_]+")
+TODAY = "Today"  # as a heading of its own
 _NEAR_DAYS = 6  # within these a weekday alone says which day is meant
 
 
@@ -69,13 +70,39 @@ def time_of(text: str | None) -> int | None:
         return None
 
 
-def crowded_minutes(times_ns: Iterable[int | None]) -> frozenset[int]:
-    """Return the minutes (since the epoch) in which more than one of the times lies: there, a minute does not tell them apart."""
-    counted = Counter(time_ns // _MINUTE_NS for time_ns in times_ns if time_ns is not None)
-    return frozenset(minute for minute, count in counted.items() if count > 1)
+@dataclass(frozen=True, slots=True)
+class Crowds:
+    """Where times lie so close together that a clock must say more: minutes and seconds, counted since the epoch."""
+
+    minutes: frozenset[int] = frozenset()
+    seconds: frozenset[int] = frozenset()
+
+    def clock(self, time_ns: int) -> str:
+        """Return the time of day as it is said everywhere on one page: `12:58`, in a crowded minute `12:58:07`."""
+        moment = instant(time_ns)
+        return "" if moment is None else f"{moment:%H:%M:%S}" if time_ns // _MINUTE_NS in self.minutes else f"{moment:%H:%M}"
+
+    def share_a_second(self, time_ns: int | None) -> bool:
+        """Tell whether another of the times lies in the same second: then no clock tells them apart."""
+        return time_ns is not None and time_ns // NANOSECONDS in self.seconds
 
 
-def when(time_ns: int | None, now_ns: int, crowded: Container[int] = ()) -> When:
+_NO_CROWDS = Crowds()
+
+
+def crowds_of(times_ns: Iterable[int | None], typed_ns: int | None = None) -> Crowds:
+    """Return where the times crowd; a typed one is one of them, and said with its seconds unless they are zero."""
+    known = [time_ns for time_ns in (*times_ns, typed_ns) if time_ns is not None]
+    exact = [typed_ns // _MINUTE_NS] if typed_ns is not None and typed_ns % _MINUTE_NS >= NANOSECONDS else []
+    return Crowds(_crowded(known, _MINUTE_NS) | frozenset(exact), _crowded(known, NANOSECONDS))
+
+
+def _crowded(times_ns: Iterable[int], span_ns: int) -> frozenset[int]:
+    counted = Counter(time_ns // span_ns for time_ns in times_ns)
+    return frozenset(span for span, count in counted.items() if count > 1)
+
+
+def when(time_ns: int | None, now_ns: int, crowds: Crowds = _NO_CROWDS) -> When:
     """Return a time as said beside other times: `today 12:58`, `Wed 18 Nov, 17:30`, `31 Oct 2025, 10:00`.
 
     In a crowded minute with its seconds: `today 12:58:07`.
@@ -85,7 +112,7 @@ def when(time_ns: int | None, now_ns: int, crowded: Container[int] = ()) -> When
     moment, today = instant(time_ns), instant(now_ns)
     if moment is None or today is None:
         return When("unknown", "")
-    clock = f"{moment:%H:%M:%S}" if time_ns // _MINUTE_NS in crowded else f"{moment:%H:%M}"
+    clock = crowds.clock(time_ns)
     days = (today.date() - moment.date()).days
     if days in (0, 1):
         return When(f"{('today', 'yesterday')[days]} {clock}", exact(moment))
@@ -96,15 +123,14 @@ def when(time_ns: int | None, now_ns: int, crowded: Container[int] = ()) -> When
     return When(f"{date}{year}, {clock}", exact(moment))
 
 
-def when_at_length(time_ns: int, now_ns: int) -> When:
+def when_at_length(time_ns: int, now_ns: int, crowds: Crowds = _NO_CROWDS) -> When:
     """Return a time as said in a heading: `Thursday 19 November, 12:00`."""
     moment, today = instant(time_ns), instant(now_ns)
     if moment is None or today is None:
         return When("an unknown time", "")
     year = f" {moment.year}" if moment.year != today.year else ""
     day = f"{_WEEKDAYS[moment.weekday()]} {moment.day} {_MONTHS[moment.month - 1]}{year}"
-    seconds = f":{moment:%S}" if moment.second else ""
-    return When(f"{day}, {moment:%H:%M}{seconds}", exact(moment))
+    return When(f"{day}, {crowds.clock(time_ns)}", exact(moment))
 
 
 def to_the_second(time_ns: int | None) -> When:
@@ -117,7 +143,7 @@ def day_words(moment: datetime, today: datetime) -> str:
     """Return a day's short name: `Today`, `Thu 19 Nov`, `31 Oct 2025`."""
     days = (today.date() - moment.date()).days
     if days == 0:
-        return "Today"
+        return TODAY
     date = f"{moment.day} {_MONTHS[moment.month - 1][:3]}"
     return f"{_WEEKDAYS[moment.weekday()][:3]} {date}" if moment.year == today.year else f"{date} {moment.year}"
 

@@ -8,13 +8,13 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from core.clock import format_time, parse_time
+from core.clock import TimeUnreadable, format_time, parse_time
 from core.errors import NotFound, Refused
 from core.relpath import ROOT, RelPath, is_text, is_within, parse_path, show_path, split
 from web.errors import AccessDenied
 from web.figures import Stats
 from web.operations import Actor
-from web.share_values import Download, Entry, NotApplied, Place, Progress, RestoreReport, Share, Snapshot, Version
+from web.share_values import Download, Entry, Moment, NotApplied, Place, Progress, RestoreReport, Share, Snapshot, Version
 
 PIECE_BYTES = 1000
 
@@ -100,24 +100,52 @@ class MemoryShare:
         files = [thing for thing in self.trees[-1].values() if thing.kind == "file"]
         return len(files), sum(len(one.content) for one in files)
 
+    def moment(self, text: str) -> Moment:
+        """Return what a moment means."""
+        live = len(self.trees) - 1
+        ids = [snapshot.id for snapshot in self.snapshots]
+        if text == "":
+            return Moment("live", live, format_time(self.times[live]) if live else None, None, max(ids, default=None), None)
+        taken = self._snapshot_of(text)
+        if taken is not None:
+            lower, higher = [one for one in ids if one < taken.id], [one for one in ids if one > taken.id]
+            at = max(lower, default=None), min(higher, default=None)
+            return Moment("snapshot", taken.sequence, taken.taken_at, taken.id, *at)
+        sequence, time_ns = self._instant_of(text)
+        place = (sequence, time_ns)
+        places = {one.id: (one.sequence, parse_time(one.taken_at)) for one in self.snapshots}
+        before = max((one for one in ids if places[one] <= place), default=None)
+        after = min((one for one in ids if places[one] > place), default=None)
+        return Moment("instant", sequence, format_time(time_ns), None, before, after)
+
     def tree(self, moment: str) -> Tree:
         """Return the tree as of a moment."""
-        if moment == "":
-            return self.trees[-1]
-        if moment == "latest" and self.snapshots:
-            return self.trees[self.snapshots[-1].sequence]
-        if moment.startswith("seq:") and moment[4:].isdecimal() and int(moment[4:]) < len(self.trees):
-            return self.trees[int(moment[4:])]
-        for snapshot in self.snapshots:
-            if moment == str(snapshot.id):
-                return self.trees[snapshot.sequence]
-        if "T" not in moment:
-            raise MomentUnknown(f"no moment {moment!r}", remedy="choose another moment")
-        asked = parse_time(moment)
-        fitting = [tree for tree, time_ns in zip(self.trees, self.times, strict=True) if 0 < time_ns <= asked]
+        return self.trees[self.moment(moment).sequence]
+
+    def _snapshot_of(self, text: str) -> Snapshot | None:
+        if text == "latest" and self.snapshots:
+            return self.snapshots[-1]
+        for snapshot in reversed(self.snapshots):
+            second = parse_time(snapshot.taken_at) // 10**9
+            if text in (str(snapshot.id), f"seq:{snapshot.sequence}") or second == _second_of(text):
+                return snapshot
+        return None
+
+    def _instant_of(self, text: str) -> tuple[int, int]:
+        if text.startswith("seq:") and text[4:].isdecimal() and int(text[4:]) < len(self.trees):
+            return int(text[4:]), self.times[int(text[4:])]
+        second = _second_of(text)
+        fitting = [] if second is None else [n for n, time_ns in enumerate(self.times) if 0 < time_ns // 10**9 <= second]
         if not fitting:
-            raise MomentUnknown(f"no moment {moment!r} is kept", remedy="choose another moment")
-        return fitting[-1]
+            raise MomentUnknown(f"nothing is kept of @{text}", remedy="choose another moment")
+        return fitting[-1], parse_time(text)
+
+
+def _second_of(text: str) -> int | None:
+    try:
+        return parse_time(text) // 10**9
+    except TimeUnreadable:
+        return None
 
 
 class MemoryShares:
@@ -166,6 +194,10 @@ class MemoryShares:
     def list_snapshots(self, actor: Actor, share: str) -> list[Snapshot]:
         """Return snapshots by sequence."""
         return list(self.find(actor, share).snapshots)
+
+    def moment(self, actor: Actor, share: str, moment: str) -> Moment:
+        """Return what a moment means."""
+        return self.find(actor, share).moment(moment)
 
     def list_folder(
         self, actor: Actor, share: str, moment: str, path: RelPath, after: bytes, limit: int

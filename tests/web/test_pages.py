@@ -71,7 +71,9 @@ def test_an_empty_folder_and_one_that_was_not_there(anna: Person) -> None:
     missing = anna.client.get(f"{OFFICE}?path=Nothing&at=3")
     assert missing.status_code == 404
     assert "This folder was not there at that time." in text_of(missing.text)
-    assert anna.client.get(f"{OFFICE}?at=seq:99").status_code == 404
+    unkept = anna.client.get(f"{OFFICE}?at=seq:99")
+    assert unkept.status_code == 404
+    assert "Nothing is kept of that moment." in text_of(unkept.text)
 
 
 def test_the_address_of_a_file_leads_to_its_versions(anna: Person) -> None:
@@ -115,6 +117,40 @@ def test_a_typed_time_is_shown_or_the_nearest_kept(anna: Person) -> None:
     assert early == f"{OFFICE}?at=1&path=Finance&asked=2026-11-01T00%3A00%3A00Z"
     assert "Nothing is kept for exactly Sunday 1 November, 00:00 UTC." in text_of(anna.client.get(early).text)
     assert anna.client.get(f"{OFFICE}jump?time=yesterday").status_code == 400
+    assert jump("2026-11-19T12:00") == f"{OFFICE}?at=10&path=Finance"  # the snapshot of that very second
+    assert jump("2026-11-19T12:00:01") == f"{OFFICE}?at=2026-11-19T12%3A00%3A01Z&path=Finance"
+
+
+def test_an_address_with_a_time_shows_the_snapshot_of_that_second(anna: Person) -> None:
+    page = anna.client.get(f"{OFFICE}?at=2026-11-19T12:00:00Z&path=Finance").text
+    assert "as it was Thursday 19 November, 12:00 UTC “before the move”" in text_of(page)
+    assert f"{OFFICE}?at=10&path=Finance/2026" in links_of(page)
+
+
+def test_an_address_with_a_time_that_is_not_kept_any_more_leads_to_the_nearest_snapshot(anna: Person) -> None:
+    answer = anna.client.get(f"{OFFICE}?at=2026-11-01T00:00:00Z&path=Finance")
+    assert answer.headers["Location"] == f"{OFFICE}?at=1&path=Finance&asked=2026-11-01T00%3A00%3A00Z"
+
+
+def test_an_instant_is_told_by_its_time_and_stands_in_the_strip(anna: Person) -> None:
+    page = anna.client.get(f"{OFFICE}?at=seq:6&path=Finance/2026").text
+    assert "as it was Sunday 22 November, 06:12 UTC after change 6" in text_of(page)
+    assert re.search(r'<a class="stop chosen"[^>]*at=seq%3A6[^>]*>06:12</a>', page)
+    earlier, later = (re.search(rf'rel="{side}" href="([^"]+)"', page) for side in ("prev", "next"))
+    assert earlier and html.unescape(earlier[1]) == f"{OFFICE}?at=13&path=Finance/2026"
+    assert later and html.unescape(later[1]) == f"{OFFICE}?path=Finance/2026"
+    assert b"saved over by mistake\n" in {anna.client.get(link).data for link in links_of(page) if "/download?" in link}
+
+
+def test_versions_of_one_second_are_told_apart_in_the_list_and_in_the_folder(anna: Person, appliance: MemoryOperations) -> None:
+    office, now_ns = appliance.shares.shares["leeds/office"], appliance.clock.now_ns()
+    for content in (b"one", b"two", b"three"):
+        office.change(now_ns - 5 * 10**9, {b"quick.txt": Thing(content=content)})
+    page = anna.client.get(f"{OFFICE}versions?path=quick.txt").text
+    said = [text_of(one) for one in re.findall(r'<span class="when">(.*?)</span>\s*<span class="note">', page, re.DOTALL)]
+    assert said == ["now", "today 06:59:55, change 8", "today 06:59:55, change 7"]
+    headings = [text_of(anna.client.get(f"{OFFICE}?at=seq:{number}").text) for number in (7, 8)]
+    assert all(f"06:59:55 UTC after change {number}" in said for number, said in zip((7, 8), headings, strict=True))
 
 
 def test_odd_names_are_shown_escaped_and_their_links_work(anna: Person) -> None:
@@ -209,9 +245,22 @@ def test_versions_between_snapshots_are_told_as_such_and_pages_go_on(appliance: 
         following = re.search(r'rel="next" href="([^"]+)">Earlier versions<', page)
         address = html.unescape(following[1]) if following else ""
     assert contents == [b"4", b"3", b"2", b"1", b"0"]
-    assert [page.count("between snapshots · the folder as it was then") for page in pages] == [1, 2, 0]
+    assert [page.count("between snapshots · the folder as it was then") for page in pages] == [1, 2, 0]  # to operators
     assert [page.count("first kept") for page in pages] == [0, 0, 1]
     assert "From the newest" in pages[1] and "From the newest" not in pages[0]
+
+
+def test_a_version_that_stands_in_the_journal_only_is_told_to_people_without_jargon(
+    anna: Person, appliance: MemoryOperations
+) -> None:
+    office = appliance.shares.shares["leeds/office"]
+    for number in range(3):
+        office.change(
+            appliance.clock.now_ns() - (9 - number) * 10**9, {b"plan": Thing(content=b"%d" % number) if number < 2 else None}
+        )
+    page = text_of(anna.client.get(f"{OFFICE}versions?path=plan").text)
+    assert page.count("kept for a short time only · the folder as it was then") == 2
+    assert "snapshot" not in page
 
 
 def test_an_operator_takes_a_snapshot_by_the_form(oscar: Person, appliance: MemoryOperations) -> None:

@@ -9,7 +9,7 @@ from web.words import (
     age_words,
     ago,
     count_words,
-    crowded_minutes,
+    crowds_of,
     lag_words,
     pieces,
     size_words,
@@ -42,7 +42,7 @@ def test_times_beside_other_times(time: str, words: str) -> None:
 def test_times_in_headings_and_logs() -> None:
     said = when_at_length(parse_time("2026-11-19T12:00:00Z"), NOW)
     assert (said.words, said.exact) == ("Thursday 19 November, 12:00", "2026-11-19T12:00:00Z")
-    assert when_at_length(parse_time("2025-11-19T12:00:07Z"), NOW).words == "Wednesday 19 November 2025, 12:00:07"
+    assert when_at_length(parse_time("2025-11-19T12:00:07Z"), NOW).words == "Wednesday 19 November 2025, 12:00"
     assert to_the_second(parse_time("2026-11-19T12:00:07.25Z")).words == "2026-11-19 12:00:07"
     assert to_the_second(None).words == "unknown"
     assert ago(None, NOW) == ""
@@ -50,11 +50,26 @@ def test_times_in_headings_and_logs() -> None:
 
 
 def test_a_crowded_minute_is_told_with_its_seconds() -> None:
-    first, second, later = (parse_time(f"2026-11-22T06:{rest}Z") for rest in ("58:03", "58:41", "59:00"))
-    crowded = crowded_minutes([first, later, None, second])
-    assert [when(time_ns, NOW, crowded).words for time_ns in (first, second, later)] == [
-        "today 06:58:03", "today 06:58:41", "today 06:59",
+    first, second, later = (parse_time(f"2026-11-22T06:{rest}Z") for rest in ("58:00", "58:41", "59:03"))
+    crowds = crowds_of([first, later, None, second])
+    assert [when(time_ns, NOW, crowds).words for time_ns in (first, second, later)] == [
+        "today 06:58:00", "today 06:58:41", "today 06:59",
     ]  # fmt: skip
+    assert when_at_length(first, NOW, crowds).words == "Sunday 22 November, 06:58:00"
+    assert not any(map(crowds.share_a_second, (first, second, later, None)))
+
+
+def test_times_of_one_second_are_known_as_such() -> None:
+    one, other = parse_time("2026-11-22T06:58:41Z"), parse_time("2026-11-22T06:58:41.9Z")
+    assert crowds_of([one, other]).share_a_second(one)
+    assert not crowds_of([one]).share_a_second(other)
+
+
+def test_a_typed_time_is_said_with_its_seconds_unless_they_are_zero() -> None:
+    typed, even = parse_time("2026-11-22T06:58:41Z"), parse_time("2026-11-22T06:58:00Z")
+    assert when(typed, NOW, crowds_of([], typed)).words == "today 06:58:41"
+    assert when(even, NOW, crowds_of([], even)).words == "today 06:58"
+    assert when(even, NOW, crowds_of([typed], even)).words == "today 06:58:00"
 
 
 @given(st.integers(-(2**80), 2**80))
