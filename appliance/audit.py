@@ -5,6 +5,7 @@ entries is found by `verify`; a torn tail is cut at open, kept beside the log, a
 branch wrote can neither end an entry nor begin one: an entry is one JSON object in a record with its own length.
 """
 
+import itertools
 import threading
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ from web.operations import Actor
 
 _ROLL_BYTES = 4 * 1024 * 1024  # about 15 000 entries: a page of the list reads one segment, in some 20 ms
 _LONGEST_TEXT = 500  # of what others wrote; the rest says nothing more
+_MOST_VALUES = 100  # of one list or object
+_DEEPEST = 6  # a policy has four levels
 APPLIANCE = Actor("stagekeeper", "system")  # acts when nobody asked
 
 
@@ -178,13 +181,18 @@ def _end_of_chain(record: Record) -> Chained:
     return Chained(entry.sequence, digest)
 
 
-def _bounded(value: Any) -> Any:
+def _bounded(value: Any, depth: int = 0) -> Any:
     """Return a value without what JSON cannot hold, cut to a length that nobody can flood the log with."""
     if isinstance(value, str):
         text = value.encode("utf-8", "backslashreplace").decode()
         return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
+    if isinstance(value, list | tuple | dict) and depth == _DEEPEST:
+        return "…"
     if isinstance(value, list | tuple):
-        return [_bounded(item) for item in value[:100]]
+        return [_bounded(item, depth + 1) for item in value[:_MOST_VALUES]]
+    if isinstance(value, dict):
+        pairs = itertools.islice(value.items(), _MOST_VALUES)
+        return {_bounded(str(name)): _bounded(inner, depth + 1) for name, inner in pairs}
     return value if value is None or isinstance(value, bool | int | float) else _bounded(str(value))
 
 

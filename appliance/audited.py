@@ -7,6 +7,7 @@ import msgspec
 
 from appliance.audit import AuditLog
 from core.errors import StagekeeperError
+from web.audit_words import FAULT, GIVEN_UP
 from web.operations import Actor
 from web.share_values import Progress
 from web.streams import close
@@ -21,12 +22,17 @@ def audited_steps(
     try:
         for step in steps:
             yield step
-    except BaseException as error:  # GeneratorExit as well
-        kind = error.type if isinstance(error, StagekeeperError) else type(error).__name__
-        audit.record(actor, f"{noun}.end", what, "failed", {**details, "error": kind})
+    except BaseException as error:  # also that nobody reads on
+        audit.record(actor, f"{noun}.end", what, "failed", {**details, "error": _kind(error)})
         raise
     finally:
         close(steps)
     report = {} if isinstance(step, Progress | bytes | None) else msgspec.to_builtins(step)
     ended = {key: value for key, value in report.items() if isinstance(value, str | int | float | bool)}
     audit.record(actor, f"{noun}.end", what, "done", {**details, **ended})
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, StagekeeperError):
+        return error.type
+    return FAULT if isinstance(error, Exception) else GIVEN_UP

@@ -6,6 +6,7 @@ from typing import Any
 
 from core.relpath import ROOT
 from web.addresses import folder_address, snapshots_address
+from web.audit_words import details_words, plain_words
 from web.share_values import Share, Snapshot
 from web.words import (
     Crowds,
@@ -136,7 +137,7 @@ def verdict_of(found: Mapping[str, Any]) -> Verdict:
     intact = found.get("intact") is True
     sentence = "Nothing was changed or removed." if intact else "The log is damaged, or was changed."
     rest = {key: value for key, value in found.items() if key != "intact" and value is not None}
-    return Verdict(sentence, intact, tuple((key.replace("_", " "), _plain(value)) for key, value in rest.items()))
+    return Verdict(sentence, intact, tuple((key.replace("_", " "), plain_words(value)) for key, value in rest.items()))
 
 
 def _share_row(share: Share, now_ns: int) -> ShareRow:
@@ -186,19 +187,5 @@ def _audit_row(record: Mapping[str, Any]) -> AuditRow:
         what=str(record.get("what") or ""),
         outcome=outcome,
         well=outcome == "done",
-        details="; ".join(_pairs(record.get("details") or {})),
+        details=details_words(record.get("details") or {}),
     )
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(_pairs(value))
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return ", ".join(_plain(inner) for inner in value)
-    return str(value)
-
-
-def _pairs(told: Mapping[str, Any]) -> list[str]:
-    return [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in told.items() if value not in (None, "", [], {})]

@@ -9,6 +9,7 @@ from appliance.cli.failures import DAMAGED
 from appliance.cli.group import Noun
 from appliance.cli.printing import local_time, print_table, say
 from appliance.console import Query
+from web.audit_words import details_words
 
 
 @click.group(cls=Noun)
@@ -36,10 +37,11 @@ def list_audit(call: Call, limit: int, before: int | None) -> None:
                 row["action"],
                 row["what"],
                 row["outcome"],
+                details_words(row["details"]),
             )
             for row in found["audit"]
         )
-        print_table(("no.", "time", "account", "address", "action", "what", "outcome"), rows, numbers=("no.",))
+        print_table(("no.", "time", "account", "address", "action", "what", "outcome", "details"), rows, numbers=("no.",))
 
     with call.console() as console:
         call.show(console.ask("GET", "audit", query), show)

@@ -1,6 +1,7 @@
 """The audit log keeps, finds damage, and goes on after a crash."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import pytest
 
 from appliance import audit as audit_module
 from appliance.audit import AuditLog
+from appliance.audited import audited_steps
 from core.durable import WriteFailed
+from core.errors import Damaged
 from tests.appliance.settable_clock import SettableClock
 from tests.faulty_files import FaultyFiles, Killed
 from web.operations import Actor
+from web.streams import close
 
 ADMIN = Actor("admin", "admin", "192.0.2.1")
 STORE_ID = bytes(16)
@@ -180,3 +184,41 @@ def test_what_others_wrote_cannot_forge_entries_or_flood_the_log(tmp_path: Path,
     assert list(second["details"]) == ["left_out_bytes"]
     assert only_segment(tmp_path / "audit").stat().st_size < 20_000
     assert log.verify()["entries"] == 2
+
+
+def test_details_are_kept_as_they_are_and_not_as_python_shows_them(tmp_path: Path, clock: SettableClock) -> None:
+    log = filled(tmp_path / "audit", clock, 0)
+    details = {"sources": ["leeds/data@1"], "policy": {"keep": {"hourly": 24, "rules": [{"ever": True}]}}, "to": tmp_path}
+    log.record(ADMIN, "policy.set", "leeds/data", "done", details)
+    log.close()
+    (found,), _ = AuditLog(tmp_path / "audit", STORE_ID, clock).page(None, 1)
+    assert found["details"] == {**details, "to": str(tmp_path)}
+
+
+def test_details_within_details_have_an_end(tmp_path: Path, clock: SettableClock) -> None:
+    log = filled(tmp_path / "audit", clock, 0)
+    deep: dict[str, object] = {}
+    for _ in range(500):
+        deep = {"in": [deep]}
+    entry = log.record(ADMIN, "policy.set", "leeds/data", "refused", {"deep": deep, "wide": dict.fromkeys(map(str, range(999)))})
+    assert str(entry.details["deep"]).count("in") == 3 and "…" in str(entry.details["deep"])
+    assert len(entry.details["wide"]) == 100
+    assert log.verify()["intact"]
+
+
+def test_why_a_long_operation_ended_is_told_in_words(tmp_path: Path, clock: SettableClock) -> None:
+    log = filled(tmp_path / "audit", clock, 0)
+
+    def failing(error: BaseException) -> Iterator[int]:
+        yield 1
+        raise error
+
+    given_up = audited_steps(log, ADMIN, "export", "/srv", {}, failing(KeyError("never raised")))
+    next(given_up)
+    close(given_up)
+    for error in (KeyError("of ours"), Damaged("of the store"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            list(audited_steps(log, ADMIN, "export", "/srv", {}, failing(error)))
+    ends = [entry for entry in log.page(None, 10)[0] if entry["action"] == "export.end"]
+    assert [entry["details"]["error"] for entry in reversed(ends)] == ["given_up", "fault", "damaged", "given_up"]
+    assert {entry["outcome"] for entry in ends} == {"failed"}

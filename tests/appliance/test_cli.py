@@ -149,6 +149,9 @@ def test_stats_and_audit(terminal: Terminal, root: Any) -> None:
     assert listed["audit"][0]["action"] == "branch.add" and listed["next"] == "2"
     assert terminal.json("audit", "list", "--before", "2")["audit"][0]["action"] == "appliance.init"
     assert terminal.json("audit", "verify")["intact"] is True
+    terminal.run("user", "add", "anna", "--role", "user", "--grant", "leeds/data", "--grant", "leeds/more")
+    _, out, _ = terminal.run("audit", "list", "--limit", "1")
+    assert b"grants leeds/data, leeds/more" in out and b"role user" in out and b"[" not in out
     segment = next(root.audit.glob("*.audit"))
     data = bytearray(segment.read_bytes())
     data[120] ^= 1

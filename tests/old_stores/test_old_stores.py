@@ -29,6 +29,7 @@ def test_an_old_store_shows_what_it_showed_and_goes_on(tmp_path: Path, version: 
             rig.appliance("restore", f"leeds/data@{number}", "--to", str(target))
             assert shown(target) == entry["tree"]
         assert rig.appliance("audit", "verify").code == 0
+        assert rig.appliance("audit", "list").json["audit"][-1]["action"] == "appliance.init"
         rig.enroll("york", "more")
         (rig.share / "new").write_bytes(b"new")
         rig.look()
