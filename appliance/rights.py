@@ -120,6 +120,11 @@ def allows(actor: Actor, action: Action) -> bool:
     return action in _BY_ROLE.get(actor.role, frozenset())
 
 
+def _who(actor: Actor) -> str:
+    """Return an actor as a sentence may begin with it; an account named `nobody` makes no riddle."""
+    return f"the account {actor.account} ({actor.role})"
+
+
 def reach_of(grants: Iterable[Grant], share: str, path: RelPath) -> Reach:
     """Tell how a path of a share lies to some grants."""
     best = Reach.NONE
@@ -140,8 +145,7 @@ class Rights:
     def check(self, actor: Actor, action: Action) -> None:
         """Raise `AccessDenied` unless the actor may do this at all."""
         if not allows(actor, action):
-            who = f"{actor.account} ({actor.role})"
-            raise AccessDenied(f"{who} may not {action.value}", remedy="ask an administrator")
+            raise AccessDenied(f"{_who(actor)} may not {action.value}", remedy="ask an administrator")
 
     def check_path(self, actor: Actor, action: Action, share: str, path: RelPath = ROOT) -> Reach:
         """Raise `AccessDenied` unless the actor may do this with something at or below the path; return how far."""
@@ -149,7 +153,7 @@ class Rights:
         reach = self.reach(actor, share, path)
         if reach is Reach.NONE:
             what = f"{share}/{show_path(path)}" if path else share
-            raise AccessDenied(f"{actor.account} may not use {what}", remedy="ask an administrator for a grant")
+            raise AccessDenied(f"the account {actor.account} may not use {what}", remedy="ask an administrator for access")
         return reach
 
     def reach(self, actor: Actor, share: str, path: RelPath = ROOT) -> Reach:

@@ -9,7 +9,11 @@ from web import addresses, words
 from web.authentication import csrf_token, current_identity
 from web.errors import status_of
 
-OPERATOR_ROLES = frozenset({"owner", "admin", "operator", "auditor"})  # who sees links to the operators' pages
+# Who is shown which links and forms: whether they may be used is checked behind them.
+OPERATOR_ROLES = frozenset({"owner", "admin", "operator", "auditor"})  # the operators' pages
+_AUDIT_ROLES = frozenset({"owner", "admin", "auditor"})
+_FILE_ROLES = frozenset({"owner", "admin", "operator", "user"})
+_SNAPSHOT_ROLES = frozenset({"owner", "admin", "operator"})
 
 _TITLES = {
     400: "That address cannot be read",
@@ -36,10 +40,14 @@ def render_page(template: str, status: int = 200, **values: Any) -> Response:
     """Answer a page."""
     identity = current_identity()
     actor = identity.actor if identity else None
+    role = actor.role if actor else ""
     text = render_template(
         template,
         actor=actor,
-        operator=actor is not None and actor.role in OPERATOR_ROLES,
+        operator=role in OPERATOR_ROLES,
+        sees_audit=role in _AUDIT_ROLES,
+        sees_files=role in _FILE_ROLES,
+        takes_snapshots=role in _SNAPSHOT_ROLES,
         csrf_token=csrf_token(identity.secret) if identity and identity.secret else "",
         sign_in_address=addresses.sign_in_address(),
         **values,

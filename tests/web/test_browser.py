@@ -4,32 +4,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests import browser_rig
+from tests.browser_rig import launched
 from tests.web.example_shares import budget
 from tests.web.memory_operations import PASSWORD
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 pytestmark = pytest.mark.xdist_group("browser")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    assert CHROMIUM.exists(), "Debian's Chromium is missing: run `make system-packages` as root, or apt-get install chromium"
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+    with launched() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture(params=["with scripts", "without scripts"])
@@ -43,13 +31,7 @@ def context(request: pytest.FixtureRequest, browser: Browser, server: int) -> It
 
 
 def enter(context: BrowserContext, account: str) -> Page:
-    page = context.new_page()
-    page.goto("/")
-    page.get_by_label("Account").fill(account)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_text(f"Signed in as {account}")).to_be_visible()
-    return page
+    return browser_rig.enter(context, account, PASSWORD)
 
 
 def taken(page: Page, number: int) -> bytes:

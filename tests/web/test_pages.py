@@ -6,13 +6,14 @@ from urllib.parse import quote_from_bytes
 
 import msgspec
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from core.errors import Damaged
 from core.relpath import show_path
 from tests.web.conftest import Person, sign_in
 from tests.web.example_shares import BUDGET, HOSTILE_NAMES
-from tests.web.memory_operations import API_TOKEN, MemoryOperations
+from tests.web.memory_operations import API_TOKEN, PASSWORD, MemoryOperations
 from tests.web.memory_shares import MemoryShare, Thing
 from web.app import create_app
 from web.operations import Actor
@@ -327,6 +328,25 @@ def test_the_icon_is_also_where_browsers_ask_for_it_unasked(client: FlaskClient)
     assert (icon.status_code, icon.mimetype) == (200, "image/svg+xml")
     assert icon.data == client.get("/static/mark.svg").data
     assert icon.headers["Cache-Control"].startswith("public")
+
+
+@pytest.mark.parametrize(
+    ("role", "shown", "hidden"),
+    [
+        ("operator", [OFFICE, "/health"], ["/audit"]),
+        ("auditor", [f"{OFFICE}snapshots", "/health", "/audit"], [OFFICE]),
+        ("admin", [OFFICE, "/health", "/audit"], []),
+    ],
+)
+def test_nobody_is_led_to_pages_that_are_not_open_to_them(
+    app: Flask, appliance: MemoryOperations, role: str, shown: list[str], hidden: list[str]
+) -> None:
+    appliance.administration.add_user(Actor("owner", "owner"), "one", role, PASSWORD, [])
+    person = sign_in(app.test_client(), "one")
+    links = links_of(person.client.get("/").text)
+    assert set(shown) <= set(links) and not set(hidden) & set(links)
+    snapshots = person.client.get(f"{OFFICE}snapshots").text
+    assert ("Take a snapshot now" in snapshots, f"{OFFICE}?at=10" in links_of(snapshots)) == ((role != "auditor",) * 2)
 
 
 def test_errors_are_calm_pages(oscar: Person) -> None:
