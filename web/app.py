@@ -15,7 +15,7 @@ from core.errors import StagekeeperError, Stopped, TryLater
 from web.addresses import sign_in_address
 from web.answers import FAULT, document, error_answer
 from web.api import add_api
-from web.errors import RangeRefused, SignInRequired
+from web.errors import RangeRefused, SignInRequired, status_of
 from web.guard import ICON_ENDPOINT, Guard
 from web.health import HealthViews
 from web.intake import IntakeViews
@@ -28,6 +28,10 @@ from web.rendering import add_words, error_page, message_page, see_other
 from web.settings import WebSettings
 
 _PROGRAMS = ("/api/", "/intake/")
+_SENTENCES = {  # to people, instead of Flask's
+    404: "no page has this address; perhaps a sign of it is missing",
+    405: "this page cannot do what was asked of it",
+}
 
 
 def create_app(operations: Operations, *, settings: WebSettings, clock: Clock | None = None) -> Flask:
@@ -76,7 +80,7 @@ class _Errors:
         """Answer what Flask refused: an unknown address, a wrong method."""
         status, message = error.code or 500, error.description or error.name
         if not _is_program():
-            return message_page(status, message, "")
+            return message_page(status, _SENTENCES.get(status, message), "")
         kind = re.sub(r"\W+", "_", error.name.lower())
         answer = document({"error": {"type": kind, "message": message, "remedy": ""}}, status)
         for name, value in error.get_headers():
@@ -98,6 +102,10 @@ class _Errors:
             raw = request.query_string.decode("latin-1")
             address = request.path + ("?" + raw if raw else "")
             return see_other(sign_in_address("" if address == "/" else address))
+        if isinstance(error, SignInRequired):
+            return message_page(
+                status_of(error), "you were signed out meanwhile, so nothing was done", "sign in, then do it again"
+            )
         return error_page(error)
 
 

@@ -17,7 +17,7 @@ from web.file_rows import breadcrumb, folder_rows, version_rows
 from web.moments import Chosen, build_strip, choose, nearest_before, unkept
 from web.operations import Shares
 from web.query import Query, encode_token
-from web.rendering import render_page, see_other
+from web.rendering import message_page, render_page, see_other
 from web.settings import WebSettings
 from web.share_values import Snapshot
 from web.words import crowds_of, instant, time_of, when_at_length
@@ -58,8 +58,10 @@ class FilePages:
                 return see_other(versions_address(name, chosen.at, path))
             limit = self._settings.entries_a_page
             entries, following = self._shares.list_folder(current_actor(), name, chosen.at, path, after, limit)
-        except NotFound as error:
-            return self._page(name, query, snapshots, chosen, status=404, missing=error.message)
+        except NotFound:
+            return self._page(
+                name, query, snapshots, chosen, status=404, missing=True, history=versions_address(name, chosen.at, path)
+            )
         token = encode_token(following) or ""
         return self._page(
             name, query, snapshots, chosen,
@@ -73,11 +75,15 @@ class FilePages:
         """Show the versions of a file, newest first, a page of them."""
         name, query = f"{branch}/{share}", Query(request.query_string)
         path, now_ns, before = query.path(), self._clock.now_ns(), query.before()
-        versions, following = self._shares.versions(current_actor(), name, "", path, before, self._settings.entries_a_page)
+        try:
+            versions, following = self._shares.versions(current_actor(), name, "", path, before, self._settings.entries_a_page)
+        except NotFound:
+            versions, following = [], None
         snapshots = self._snapshots(name)
         crumbs = breadcrumb(name, query.moment(), path)
+        title = show_path(path.rpartition(b"/")[2]) or name
         return render_page(
-            "versions.html", share=name, name=show_path(path.rpartition(b"/")[2]) or name, crumbs=crumbs[:-1],
+            "versions.html", 200 if versions else 404, share=name, name=title, crumbs=crumbs[:-1],
             rows=version_rows(
                 name, path, versions, snapshots, now_ns, is_newest=before is None, is_oldest=following is None
             ),
@@ -94,7 +100,11 @@ class FilePages:
         """Send a file's bytes as of a moment."""
         query = Query(request.query_string)
         wanted = Wanted(current_actor(), f"{branch}/{share}", query.moment(), query.path())
-        return answer_download(self._shares, wanted, request)
+        try:
+            return answer_download(self._shares, wanted, request)
+        except NotFound:
+            what = f"there is no file “{show_path(wanted.path.rpartition(b'/')[2])}” at that moment"
+            return message_page(404, what, "look for it in the folder, at an earlier moment")
 
     def jump(self, branch: str, share: str) -> Response:
         """Lead to what a typed time means, or to the last snapshot before it when nothing else is kept of it."""

@@ -12,7 +12,7 @@ from core.errors import Refused
 from web.addresses import own_address, sign_in_address
 from web.authentication import Cookies, address_of, check_csrf, csrf_token, current_identity
 from web.bodies import parse_form, read_body
-from web.errors import TooManyAttempts
+from web.errors import RequestForged, TooManyAttempts
 from web.operations import SignIn
 from web.query import Query
 from web.rendering import render_page, see_other, sentence
@@ -45,8 +45,11 @@ class SignInPages:
     def enter(self) -> Response:
         """Sign in, or show the form again with the reason."""
         form = parse_form(read_body(request, _MAX_FORM_BYTES))
-        check_csrf(request, request.cookies.get(self._cookies.visit, ""), form.get("csrf_token", ""))
         account, following = form.get("account", ""), form.get("next", "")
+        try:
+            check_csrf(request, request.cookies.get(self._cookies.visit, ""), form.get("csrf_token", ""))
+        except RequestForged:  # mostly a form that was left open while another tab signed in; nothing of it is used
+            return self._form(following, account, "this form was too old, so nothing was done; type the password again", 403)
         try:
             secret = self._sign_in.sign_in(account, form.get("password", ""), address_of(request))
         except TooManyAttempts as error:

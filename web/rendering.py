@@ -64,7 +64,8 @@ def error_page(error: StagekeeperError) -> Response:
 def message_page(status: int, message: str, remedy: str) -> Response:
     """Answer a page of a few sentences."""
     title = _TITLES.get(status, _FAULT_TITLE)
-    return render_page("message.html", status, title=title, message=sentence(message), remedy=sentence(remedy))
+    told = {"title": title, "message": sentence(message), "remedy": sentence(remedy)}
+    return render_page("message.html", status, signing_in=status == 401, **told)
 
 
 def see_other(address: str) -> Response:

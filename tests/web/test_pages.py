@@ -71,7 +71,7 @@ def test_an_empty_folder_and_one_that_was_not_there(anna: Person) -> None:
     assert "This folder is empty." in anna.client.get(f"{OFFICE}?path=Empty").text
     missing = anna.client.get(f"{OFFICE}?path=Nothing&at=3")
     assert missing.status_code == 404
-    assert "This folder was not there at that time." in text_of(missing.text)
+    assert "There was nothing of this name here at that time." in text_of(missing.text)
     unkept = anna.client.get(f"{OFFICE}?at=seq:99")
     assert unkept.status_code == 404
     assert "Nothing is kept of that moment." in text_of(unkept.text)
@@ -353,8 +353,30 @@ def test_errors_are_calm_pages(oscar: Person) -> None:
     missing = oscar.client.get("/nothing")
     assert missing.status_code == 404
     assert "There is nothing here" in missing.text
+    assert "No page has this address" in missing.text and "Go to the start page" in missing.text
     wrong = oscar.client.delete("/audit")
     assert wrong.status_code == 405
+
+
+def test_what_is_not_there_is_told_without_commands(anna: Person) -> None:
+    gone = anna.client.get(f"{OFFICE}?path=Finance/2026/Old%20contract.pdf")
+    assert gone.status_code == 404
+    assert "There is nothing of this name here now." in text_of(gone.text)
+    assert f"{OFFICE}versions?path=Finance/2026/Old%20contract.pdf" in links_of(gone.text)
+    never = anna.client.get(f"{OFFICE}versions?path=never.txt")
+    assert (never.status_code, "No version of this file is kept." in never.text) == (404, True)
+    download = anna.client.get(f"{OFFICE}download?path=Finance/never.txt")
+    assert download.status_code == 404
+    assert "There is no file “never.txt” at that moment." in download.text
+    assert not any("`" in page.text for page in (gone, never, download))
+
+
+def test_a_form_sent_after_the_session_ended_says_that_nothing_was_done(oscar: Person, appliance: MemoryOperations) -> None:
+    appliance.sign_in.sessions.clear()
+    answer = oscar.client.post(f"{OFFICE}snapshots", data={"label": "typed long ago", "csrf_token": oscar.csrf})
+    assert answer.status_code == 401
+    assert "You were signed out meanwhile, so nothing was done." in text_of(answer.text)
+    assert "Bearer" not in answer.text and "Go to the sign-in page" in answer.text
 
 
 def test_a_fault_of_ours_is_logged_and_not_shown(

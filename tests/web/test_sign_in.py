@@ -115,3 +115,15 @@ def test_forms_that_cannot_be_read_are_refused(client: FlaskClient, anna: Person
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         assert client.post("/sign-in", data=body, headers=headers).status_code == 400
     assert client.post("/sign-in", data=b"x" * 70_000).status_code == 413
+
+
+def test_a_form_that_was_left_open_while_another_tab_signed_in_is_shown_again(app: Flask) -> None:
+    browser = app.test_client()
+    old = csrf_in(browser.get("/sign-in?next=/s/leeds/office/").text)
+    sign_in(browser, "anna")
+    fields = {"account": "anna", "password": PASSWORD, "next": "/s/leeds/office/", "csrf_token": old}
+    again = browser.post("/sign-in", data=fields)
+    assert again.status_code == 403
+    assert "This form was too old, so nothing was done; type the password again." in again.text
+    answer = browser.post("/sign-in", data={**fields, "csrf_token": csrf_in(again.text)})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/s/leeds/office/")
