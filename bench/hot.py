@@ -15,7 +15,7 @@ from bench.figure import Figure, at_most, parser_of, reading, tell
 from bench.laying import PLAIN, LaidShare, make_root
 from bench.measure import allocated_bytes
 from staging.changes import Change, Create, Kind, Mirror, Write
-from staging.chunking import cut_bytes
+from staging.chunking import cut_blocks
 
 _SIZE_BYTES = 80_000
 _WRITE_BYTES = 150
@@ -71,7 +71,7 @@ def _text_of_one_chunk(chance: random.Random) -> bytes:
     while True:
         words = b" ".join(chance.choice(_WORDS) + b"%d" % chance.randrange(1000) for _ in range(_SIZE_BYTES // 4))
         data = words[:_SIZE_BYTES]
-        if len(list(cut_bytes(data))) == 1:
+        if len(list(cut_blocks([data]))) == 1:
             return data
 
 

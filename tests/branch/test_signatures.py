@@ -152,7 +152,10 @@ def test_signatures_go_with_their_files(laid: Rig) -> None:
 
 def test_a_memory_of_before_signatures_opens_and_gets_them_with_the_next_change(laid: Rig) -> None:
     database = sqlite3.connect(memory(laid))
-    database.executescript("DROP TABLE signature; DROP TABLE signature_page; DROP TABLE taken; PRAGMA user_version = 1;")
+    database.executescript(
+        "DROP TABLE signature; DROP TABLE signature_page; DROP TABLE taken; ALTER TABLE progress DROP COLUMN mirror_end;"
+        " PRAGMA user_version = 1;"
+    )
     database.close()
     random = Random(5)
     for expected in (Content, Write):
