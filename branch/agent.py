@@ -233,8 +233,8 @@ class Agent:
 
 
 def _is_same_share(one: ShareRecord, other: ShareRecord) -> bool:
-    return (one.name, one.path, one.life, one.excludes, one.file_rules, one.root) == (
-        other.name, other.path, other.life, other.excludes, other.file_rules, other.root,
+    return (one.name, one.path, one.life, one.capture, one.excludes, one.file_rules, one.root) == (
+        other.name, other.path, other.life, other.capture, other.excludes, other.file_rules, other.root,
     )  # fmt: skip
 
 

@@ -18,13 +18,17 @@ from branch.cli_mark import mark
 from branch.cli_rules import GivenRules, dry_run_answer, rule_options
 from branch.cli_verify import resync, verify
 from branch.enrolment import AlreadyEnrolled, enroll
+from branch.filter.mounting import is_mounted
+from branch.filter.offered import check_offered
+from branch.filter.share_root import is_dead, release_dead
 from branch.folders import OpenFolders
 from branch.leftovers import remove_leftovers
 from branch.limit_rule import LimitUnreadable, parse_limit
 from branch.look import OTHER_FILE_SYSTEM
 from branch.root import mark_of
 from branch.settings import read_settings
-from branch.status import LimitStatus, ShareStatus, read_status
+from branch.state_db import RootMark
+from branch.status import GapStatus, LimitStatus, ShareStatus, read_status
 from core.clock import NANOSECONDS, SystemClock, parse_time
 from core.collector import collect_seldom
 from core.durable import OS_FILES
@@ -69,7 +73,8 @@ def enroll_command(given: Given, url: str, code: str) -> int:
 @agent.command()
 @click.argument("path", type=click.Path(path_type=bytes))
 @click.option("--as", "share", required=True, metavar="SHARE", help="The share's name on the appliance.")
-@click.option("--capture", type=click.Choice(["watch", "filter"]), default="watch", help="Only watch is offered yet.")
+@click.option("--capture", type=click.Choice(["watch", "filter"]), default="watch",
+              help="watch: what changed is compared; filter: each change is written down as it is made (as root).")  # fmt: skip
 @click.option("--mode", type=click.Choice(["async", "sync"]), default="async", help="Only async is offered yet.")
 @click.option("--limit", "limits", multiple=True, metavar="RULE",
               help="Send no faster: 2Mbit, 250KB@08:00-18:00, 2Mbit@Mon-Fri 08:00-18:00, pause@Sat,Sun, off@22:00-06:00. Of"
@@ -85,24 +90,32 @@ def protect(
     if not _SHARE_NAME.fullmatch(share):
         raise click.BadParameter(f"{share!r} is no name of a share: letters, digits, dot, dash, underscore", param_hint="--as")
     _check_limits(limits)
-    if capture != "watch" or mode != "async":
-        raise NotOffered(f"{capture} {mode} is not offered in this release", remedy="use --capture watch --mode async")
+    if mode != "async":
+        raise NotOffered(f"mode {mode} is not offered in this release", remedy="use --mode async")
     root = os.path.realpath(path)
-    try:
-        folders = OpenFolders(root)
-    except OSError as error:
-        raise NoSuchFolder(f"{show_path(root)}: {error.strerror}", remedy="give a folder that exists") from error
-    try:
-        mark = mark_of(folders.root)
-    finally:
-        folders.close()
+    if capture == "filter":
+        check_offered(root, given.directory.path, not rules.is_empty())
+    mark = _mark_of(given, root)
     if dry_run:
         given.answer(*dry_run_answer(share, rules.survey(root)))
         return DONE
-    given.database().protect(share, root, secrets.token_bytes(16), rules.patterns, rules.file_rules, limits, mark)
+    given.database().protect(share, root, secrets.token_bytes(16), rules.patterns, rules.file_rules, limits, mark, capture)
     shown = {"share": share, "path": show_path(root), "capture": capture, "mode": mode}
     document = {**shown, **rules.shown(), "limits": list(limits)}
     given.answer(document, f"{show_path(root)} is protected as {share} while `stagekeeper-agent run` runs")
+    return DONE
+
+
+@agent.command()
+@common_options
+def release(given: Given) -> int:
+    """Take away what the filter capture of an agent that was killed left mounted; a running agent is left alone."""
+    database = given.database()
+    shares = [record for record in [*database.shares(), *database.ended_shares()] if is_dead(record.path)]
+    for record in shares:
+        release_dead(record.path)
+    names = [record.name for record in shares]
+    given.answer({"released": names}, f"released: {', '.join(names)}" if names else "nothing was left mounted")
     return DONE
 
 
@@ -190,6 +203,23 @@ def execute(arguments: Sequence[str]) -> int:
         return OUR_FAULT
 
 
+def _mark_of(given: Given, root: bytes) -> RootMark:
+    """Return the mark of a folder; when the filter lies over it that of the share, as the folder itself cannot be seen."""
+    if is_mounted(root):
+        for record in given.database().shares():
+            if record.path == root and record.root is not None:
+                return record.root
+        raise NotOffered(f"a share is mounted over {show_path(root)}", remedy="run: stagekeeper-agent release")
+    try:
+        folders = OpenFolders(root)
+    except OSError as error:
+        raise NoSuchFolder(f"{show_path(root)}: {error.strerror}", remedy="give a folder that exists") from error
+    try:
+        return mark_of(folders.root)
+    finally:
+        folders.close()
+
+
 def _check_limits(texts: Sequence[str]) -> None:
     for text in texts:
         try:
@@ -205,16 +235,23 @@ def _limit_words(limit: LimitStatus) -> str:
     return f"{words} until {machine_time(parse_time(limit.until) // NANOSECONDS):%Y-%m-%d %H:%M}" if limit.until else words
 
 
+def _gap_words(share: str, gap: GapStatus) -> str:
+    return (
+        f"  {share} was compared, not written down, from {gap.since} to {gap.until} ({gap.reason}): {gap.changes} changes found"
+    )
+
+
 def _answer_statuses(given: Given, statuses: list[ShareStatus], enrolled: bool = True) -> None:
     document = {"shares": msgspec.to_builtins(statuses), "next": None}
     lines = [
-        f"{s.share}: {s.state}{f' ({s.reason})' if s.reason else ''}, durable up to {s.durable_sequence},"
+        f"{s.share}: {s.capture}, {s.state}{f' ({s.reason})' if s.reason else ''}, durable up to {s.durable_sequence},"
         f" {s.outbox_bytes} bytes waiting, {s.lag_seconds} s behind"
         for s in statuses
     ]
     lines += [
         f"  {s.share} is limited by {', '.join(s.limit.rules)}: now {_limit_words(s.limit)}" for s in statuses if s.limit.rules
     ]
+    lines += [_gap_words(s.share, s.gap) for s in statuses if s.gap is not None]
     lines += [f"  not protected: {entry.path}: {entry.reason}" for s in statuses for entry in s.not_protected]
     if not enrolled:
         lines.insert(0, "this server is not enrolled, so nothing is sent: stagekeeper-agent enroll URL CODE")

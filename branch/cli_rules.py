@@ -24,6 +24,10 @@ class GivenRules:
     patterns: tuple[bytes, ...]
     file_rules: FileRules
 
+    def is_empty(self) -> bool:
+        """Tell whether they leave nothing out."""
+        return not self.patterns and self.file_rules.is_empty
+
     def shown(self) -> dict[str, Any]:
         """Return them as answered."""
         since_ns = self.file_rules.unchanged_since_ns

@@ -10,6 +10,9 @@ import msgspec
 from msgspec import Struct
 
 UNSETTLED = -1  # a ctime that no file has: the content may have changed after it was read, so it is read again
+UNKNOWN_CONTENT = b"\xc0"  # a content that no file has (the empty one is remembered as no bytes): a look sends what it finds
+UNKNOWN_ATTRIBUTES = b""  # of a node that may differ from what was sent
+WRITTEN_ATTRIBUTES = b"?"  # of a node that is as it was sent, change by change: nothing was read of it
 
 
 class KnownRow(NamedTuple):

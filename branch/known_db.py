@@ -11,7 +11,19 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from branch.known import MIRROR_DONE, MIRROR_NEEDED, DropRow, KnownRow, MoveRow, PutRows, SetMirror, Step
+from branch.known import (
+    MIRROR_DONE,
+    MIRROR_NEEDED,
+    UNKNOWN_ATTRIBUTES,
+    UNKNOWN_CONTENT,
+    UNSETTLED,
+    DropRow,
+    KnownRow,
+    MoveRow,
+    PutRows,
+    SetMirror,
+    Step,
+)
 from branch.signatures_db import SignaturesDb, create_signatures
 from core.database import DatabaseDamaged, DatabaseError, OperationalError, migrate, open_database
 from core.digest import Digest
@@ -22,6 +34,9 @@ from staging.protocol import Position
 
 _COLUMNS = "folder, name, kind, inode, links, size, mtime_ns, ctime_ns, attributes, content"
 _PUT = f"INSERT OR REPLACE INTO known({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_VOIDED = "ctime_ns = ?, attributes = ?, content = ?"
+_VOID = (UNSETTLED, UNKNOWN_ATTRIBUTES, UNKNOWN_CONTENT)
+_FILE = int(Kind.FILE)
 _BUFFERED_ROWS = 512
 _NAMES_A_QUERY = 500
 
@@ -162,6 +177,27 @@ class KnownDb:
         """Tell whether nothing but the root is known."""
         self._flush()
         return self._connection.execute("SELECT 1 FROM known WHERE name > x'' LIMIT 1").fetchone() is None
+
+    def void_files(self, inodes: Iterable[int]) -> None:
+        """Forget of the files with these inodes all but that they are there: a look sends what it finds."""
+        self._flush()
+        self._connection.executemany(
+            f"UPDATE known SET {_VOIDED} WHERE inode = ? AND kind = ?", ((*_VOID, inode, _FILE) for inode in inodes)
+        )
+
+    def void_links(self) -> None:
+        """Void all names of files of which one is void: a look may come by any of them first."""
+        self._flush()
+        linked = "SELECT inode FROM known WHERE attributes = ? AND links > 1"
+        self._connection.execute(
+            f"UPDATE known SET {_VOIDED} WHERE inode IN ({linked}) AND kind = ?", (*_VOID, UNKNOWN_ATTRIBUTES, _FILE)
+        )
+
+    def void_rows(self, after: tuple[bytes, bytes], limit: int) -> list[KnownRow]:
+        """Return some of the rows that are void, in order, behind that of (folder, name)."""
+        self._flush()
+        query = f"SELECT {_COLUMNS} FROM known WHERE attributes = ? AND (folder, name) > (?, ?) ORDER BY folder, name LIMIT ?"
+        return [KnownRow._make(found) for found in self._connection.execute(query, (UNKNOWN_ATTRIBUTES, *after, limit))]
 
     def pieces(self, inode: int, content: bytes) -> bytes | None:
         """Return the list of chunks kept for a file, if it is the list of this content."""

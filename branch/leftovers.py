@@ -4,6 +4,7 @@ An outbox with changes that the appliance has not acknowledged is kept: it may h
 only the outbox can tell then that both histories are one. Protected again, the share goes on from there.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from branch.outbox_format import OutboxDamaged
@@ -12,7 +13,7 @@ from branch.settings import StateDirectory
 from branch.state_db import ShareRecord, StateDb
 from core.durable import FileLayer, remove_file
 
-_MEMORIES = "known*"  # each with its -wal and -shm
+_MEMORIES = ("known*", "dirty*")  # each with its -wal and -shm
 
 
 def remove_leftovers(state: StateDirectory, database: StateDb, files: FileLayer) -> None:
@@ -25,20 +26,24 @@ def remove_leftovers(state: StateDirectory, database: StateDb, files: FileLayer)
         if folder.name in protected:
             continue
         record = ended.get(folder.name)
-        if record is not None and not any(folder.glob(_MEMORIES)):
+        if record is not None and not _memories(folder):
             continue  # seen before: what waits in its outbox stays
         if record is None or not _is_waiting(folder / "outbox", record):
             _remove_tree(folder / "outbox", files)
-        remove_memories(folder, "", files)
+        remove_memories(folder, (), files)
         if not any(folder.iterdir()):
             folder.rmdir()
 
 
-def remove_memories(folder: Path, wanted: str, files: FileLayer) -> None:
-    """Remove the memories of a share's folder but the one of the name `wanted`."""
-    for path in sorted(folder.glob(_MEMORIES)):
-        if not wanted or path.name not in (wanted, f"{wanted}-wal", f"{wanted}-shm"):
+def remove_memories(folder: Path, wanted: Sequence[str], files: FileLayer) -> None:
+    """Remove the memories of a share's folder but those of the names `wanted`."""
+    for path in _memories(folder):
+        if path.name.removesuffix("-wal").removesuffix("-shm") not in wanted:
             remove_file(path, files)
+
+
+def _memories(folder: Path) -> list[Path]:
+    return sorted(path for pattern in _MEMORIES for path in folder.glob(pattern))
 
 
 def _is_waiting(outbox: Path, record: ShareRecord) -> bool:

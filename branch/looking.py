@@ -6,6 +6,7 @@ and led up to the outbox's end again, as after a crash, and the marks are put ba
 
 import logging
 import threading
+from collections.abc import Callable
 
 from branch.attributes import AttributeReader, Owners
 from branch.barrier_db import Asked
@@ -13,6 +14,7 @@ from branch.barriers import BarrierNotMade, Barriers
 from branch.block_sums import BlockSums
 from branch.comparison import Compared, Comparison, Unsent
 from branch.excludes import Excludes
+from branch.folders import OpenFolders
 from branch.held import HeldChunks
 from branch.known import MIRROR_DONE
 from branch.known_db import KnownDb
@@ -20,7 +22,7 @@ from branch.look import Look, LookRules
 from branch.marks import Marks
 from branch.node_reader import NodeReader
 from branch.outbox import Outbox, PositionUnknown
-from branch.root import RootGone, open_root
+from branch.root import RootGone
 from branch.scope import Scope
 from branch.sender import Sender
 from branch.share_line import ShareLine
@@ -67,24 +69,27 @@ class Looking:
     def __init__(
         self, record: ShareRecord, around: Surroundings, outbox: Outbox, known: KnownDb, sender: Sender, uploader: Uploader,
         state: ShareState, meter: WireMeter, watcher: Watcher | None, marks: Marks, line: ShareLine,
+        open_folders: Callable[[], OpenFolders],
     ) -> None:  # fmt: skip
-        """Wire the looks; the memory is led up to the outbox's end at once."""
+        """Wire the looks; the memory is led up to the outbox's end at once. `open_folders` raises `RootGone`."""
         self._record, self._around, self._outbox, self._known = record, around, outbox, known
         self._sender, self._state, self._meter = sender, state, meter
-        self._watcher, self._marks, self._line = watcher, marks, line
+        self._watcher, self._marks, self._line, self._open_folders = watcher, marks, line, open_folders
         self._stopping = threading.Event()
         self._held = HeldChunks()
         self._owners = Owners()
         self._excludes = Excludes(record.excludes)
         self._own_state = around.state.path.stat()
         settings = around.settings
-        self._road = Road(uploader, around.threads, sender.is_open, self._check, settings.outbox_limit_bytes, state.full)
+        self._road = Road(uploader, around.threads, self._may_put, self._check, settings.outbox_limit_bytes, state.full)
         self._barriers = Barriers(
             around.state.database, around.state.hooks, record.name, around.clock, self.look_settled, self._seal_barrier
         )
         self._verifications = Verifications(around.state.database, record.name, around.clock, self)
         self._mirror_end = 0
         self._has_settled = True  # whether nothing moved under the last look
+        self.is_hurried = False  # others wait for the look: contents go into the outbox, whatever the line
+        self.changes = 0  # found by all looks so far
         self.steps = 0  # grows while a look goes on
         self.looking_at_ns: int | None = None
         self.recover()
@@ -92,7 +97,7 @@ class Looking:
     def run(self) -> None:
         """Look whenever something was noticed, and at everything now and then, until `stop`."""
         settings, clock = self._around.settings, self._around.clock
-        self._await_line()
+        self.await_line()
         next_full = clock.monotonic()
         while not self._stopping.is_set():
             if clock.monotonic() >= next_full:
@@ -109,11 +114,11 @@ class Looking:
             else:
                 self._stopping.wait(min(clock.monotonic() - begin, _LONGEST_REST_SECONDS))
             if scope is not None:
-                self._do_what_was_asked()
+                self.do_what_was_asked()
 
     def run_once(self) -> bool:
         """Look at everything, then at what moved meanwhile; return False when that was ended by `stop`."""
-        self._await_line()
+        self.await_line()
         self._marks.mark_all()
         for _ in range(_ROUNDS):
             while self.try_look() is None:
@@ -122,7 +127,7 @@ class Looking:
             if self._marks.oldest_ns() is None:
                 break
             self._stopping.wait(self._around.settings.settle_seconds)
-        self._do_what_was_asked()
+        self.do_what_was_asked()
         return not self._stopping.is_set()
 
     def ask_for_barrier(self, asked: Asked) -> None:
@@ -200,7 +205,7 @@ class Looking:
                 except TryLater as error:  # not folded yet, or the line is down
                     self._wait(deadline_ns, error.message)
 
-        folders = open_root(self._record)
+        folders = self._open_folders()
         try:
             reader = NodeReader(AttributeReader(self._owners), Unsent(self._check), self._around.clock, None)
             return Comparison(self._rules(), folders, reader, self._known, ask).run()
@@ -213,7 +218,8 @@ class Looking:
             raise NotLooked(f"not done in time: {why}", remedy="try again, with a longer --timeout")
         self._stopping.wait(_ASK_SECONDS)
 
-    def _do_what_was_asked(self) -> None:
+    def do_what_was_asked(self) -> None:
+        """Make the barriers and verifications that wait; the looking thread's, between two looks."""
         self._barriers.make_all(self._stopping.is_set)
         self._verifications.do_all(self._stopping.is_set)
 
@@ -254,7 +260,7 @@ class Looking:
             self._state.is_mirrored = True
             self._state.resync("")
 
-    def _await_line(self) -> None:
+    def await_line(self) -> None:
         """Give the line a moment before the first look: with it up, contents need not go through the outbox."""
         self._sender.has_tried.wait(_LINE_SECONDS)
 
@@ -283,7 +289,7 @@ class Looking:
 
     def _look(self, scope: Scope) -> None:
         try:
-            folders = open_root(self._record)
+            folders = self._open_folders()
         except RootGone as error:
             self._state.root(error.message, error.remedy)
             raise
@@ -299,6 +305,7 @@ class Looking:
             reader = NodeReader(AttributeReader(self._owners), shipment, self._around.clock, signing)
             look = Look(self._rules(), folders, reader, shipment, self._state.troubled())
             findings = look.run(scope)
+            self.changes += shipment.changes
         finally:
             folders.close()
         self._state.take_findings(findings, scope.is_full)
@@ -345,8 +352,13 @@ class Looking:
         self._state.is_mirrored = end is not None and self._outbox.acknowledged.sequence >= end
         self._mirror_end = 0 if end is None or self._state.is_mirrored else end
 
+    def _may_put(self) -> bool:
+        return not self.is_hurried and self._sender.is_open()
+
     def _check(self) -> None:
         if self._stopping.is_set() or self._sender.needs_epoch:
             raise LookEnded("the look was ended")
+        if self.is_hurried and self._state.is_full:
+            raise LookEnded("others wait for the look, and it would wait for room")
         if not self._state.is_full:
             self.steps += 1

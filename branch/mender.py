@@ -7,7 +7,7 @@ whatever is asked for.
 import logging
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from branch.excludes import Excludes
 from branch.repair import put_file
@@ -23,8 +23,8 @@ _log = logging.getLogger("stagekeeper.agent")
 class Mender:
     """Does the tasks of one share, each once; `run` belongs to a thread, the rest may be asked from others."""
 
-    def __init__(self, root: bytes, excludes: Excludes, uploader: Uploader, stopping: threading.Event) -> None:
-        """Name the share's folder; `stopping` ends `run` after the request under way."""
+    def __init__(self, root: Callable[[], bytes], excludes: Excludes, uploader: Uploader, stopping: threading.Event) -> None:
+        """Name the share's folder (`root` raises when it is not there); `stopping` ends `run` after the request under way."""
         self._root, self._excludes, self._uploader, self._stopping = root, excludes, uploader, stopping
         self._tasks: queue.SimpleQueue[RelPath | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ class Mender:
     def _put(self, path: RelPath) -> None:
         while not self._stopping.is_set():
             try:
-                is_read = put_file(self._root, path, self._uploader)
+                is_read = put_file(self._root(), path, self._uploader)
             except TryLater:  # the line is down, or the share's limit holds everything back
                 self._stopping.wait(_RETRY_SECONDS)
                 continue

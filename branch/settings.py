@@ -81,6 +81,10 @@ class StateDirectory:
         """Return a share's memory; each time that the folder is protected anew it begins with an empty one."""
         return self.share(share_id) / (f"known-{life}.db" if life else "known.db")
 
+    def dirty(self, share_id: bytes, life: int) -> Path:
+        """Return the marks of files that the filter capture may have changed, kept beside the memory."""
+        return self.share(share_id) / (f"dirty-{life}.db" if life else "dirty.db")
+
 
 def state_directory(given: str | None) -> StateDirectory:
     """Return the state directory: as given, from the environment, or the default."""

@@ -1,11 +1,22 @@
 """How a share is doing, as told by the threads that work for it and shown by `status`."""
 
 import threading
+from dataclasses import dataclass
 
 from branch.look import Findings
 from core.relpath import RelPath
 
 REPORTED_PATHS = 1000  # of what is not protected; the count is always right
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which the filter capture did not write changes down, so that they were found by comparing."""
+
+    since_ns: int
+    until_ns: int
+    changes: int
+    reason: str
 
 
 class ShareState:
@@ -20,6 +31,9 @@ class ShareState:
         self._not_protected: dict[RelPath, str] = {}
         self.is_mirrored = False
         self.watching = ""
+        self.passing = ""  # why the filter capture passes through without writing down; empty: it writes down
+        self.is_filtered = False  # every change is written down as it is made
+        self.gap: Gap | None = None  # the last one
 
     @property
     def root_reason(self) -> str:
@@ -76,7 +90,8 @@ class ShareState:
     def shown(self) -> tuple[str, str]:
         """Return (stopped | resync | mirroring | good, reason)."""
         full = "the outbox is full: changes are noticed, and looked at when there is room" if self.is_full else ""
-        detail = full or self._look or self._held_back or self._line or self.watching
+        passing = f"changes are compared, not written down: {self.passing}" if self.passing else ""
+        detail = full or passing or self._look or self._held_back or self._line or self.watching
         if self._root or self._refused:
             return "stopped", self._root or self._refused
         if self._resync:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from branch.barrier_db import Asked
 from branch.effort import Effort
 from branch.excludes import Excludes
+from branch.filter.capture import FilterCapture
+from branch.filter.clean_end import void_what_differs
+from branch.filter.share_root import ShareRoot
 from branch.known_db import KnownDb
 from branch.leftovers import remove_memories
 from branch.limit_rule import LimitRule, parse_limit
@@ -17,6 +20,7 @@ from branch.outbox import Outbox
 from branch.outbox_format import OutboxDamaged
 from branch.pacer import Pacer
 from branch.repair import put_again
+from branch.root import open_root
 from branch.sender import Sender
 from branch.share_line import ShareLine
 from branch.share_state import ShareState
@@ -45,39 +49,40 @@ class ShareWorker:
         """Open outbox and memory; with `is_once` one full look is made, without it the share is watched."""
         self.record, self._around, self._is_once = record, around, is_once
         self.state, self.meter = ShareState(), WireMeter(record.wire)
+        self._root, is_filter = ShareRoot(record), record.capture == "filter"
         directory = around.state.share(record.share_id)
         make_directories(directory, around.files)
         self.outbox = self._open_outbox()
         memory = around.state.memory(record.share_id, record.life)
-        remove_memories(directory, memory.name, around.files)
+        dirty = around.state.dirty(record.share_id, record.life)
+        remove_memories(directory, (memory.name, dirty.name), around.files)
         self._known = KnownDb(memory, around.files)
         if record.life and not self._known.position().epoch:  # the outbox's steps tell of a folder of another life
             self._known.commit(self.outbox.end)
+        void_what_differs(dirty, self._known, self.outbox)
         self._state_db = StateDb(around.state.database)  # used by the sending thread only
         self._stopping = threading.Event()
         self._pacer = Pacer(_rules(record), around.clock, around.wall_time, self._stopping.wait)
         line = ShareLine(around.pool, record.name, self.meter, self._pacer, Effort(around.clock))
         uploader = Uploader(line)
-        self.mender = Mender(record.path, Excludes(record.excludes), uploader, self._stopping)
+        open_path = self._root.path if is_filter else lambda: record.path  # below what is mounted over it
+        self.mender = Mender(open_path, Excludes(record.excludes), uploader, self._stopping)
         self.sender = Sender(
             record.share_id, self.outbox, line, self.state, around.new_random(), around.settings.retry_limit_seconds,
-            self._acknowledged, lambda frame: put_again(frame, record.path, uploader), self._look_anew, self.mender.take,
+            self._acknowledged, lambda frame: put_again(frame, open_path(), uploader), self._look_anew, self.mender.take,
         )  # fmt: skip
         self.marks = Marks(around.clock)
-        self._watcher = None if is_once else Watcher(self.marks)
+        self._watcher = None if is_once or is_filter else Watcher(self.marks)
         self.looking = Looking(
-            record,
-            around,
-            self.outbox,
-            self._known,
-            self.sender,
-            uploader,
-            self.state,
-            self.meter,
-            self._watcher,
-            self.marks,
-            line,
-        )
+            record, around, self.outbox, self._known, self.sender, uploader, self.state, self.meter, self._watcher, self.marks,
+            line, self._root.folders if is_filter else lambda: open_root(record),
+        )  # fmt: skip
+        void_what_differs(dirty, self._known, self.outbox)  # once the memory is led up to the outbox's end
+        self._filter = None
+        if is_filter and not is_once:
+            self._filter = FilterCapture(
+                record, around, self._root, self.outbox, self._known, self.sender, self.looking, self.state, self.marks
+            )
         self._is_looked = threading.Event()
         self._anew = threading.Event()
         self.failure: BaseException | None = None
@@ -89,12 +94,17 @@ class ShareWorker:
         self._start("mend", self.mender.run)
         if self._watcher is not None:
             self._start("watch", self._watcher.run)
-        self._start("look", self._look_once if self._is_once else self.looking.run)
+        if self._filter is not None:
+            self._start("filter", self._filter.run)
+        else:
+            self._start("look", self._look_once if self._is_once else self.looking.run)
 
     def stop(self) -> None:
         """End all threads soon."""
         self._stopping.set()
         self.looking.stop()
+        if self._filter is not None:
+            self._filter.stop()
         self._anew.set()
         self.sender.stop()
         self.mender.stop()
@@ -109,6 +119,7 @@ class ShareWorker:
             self._watcher.close()
         self._state_db.record_progress(self.record.share_id, self.outbox.acknowledged, self.meter.bill)
         self._known.close()
+        self._root.close()
         self._state_db.close()
         self.outbox.close()
 

@@ -19,8 +19,8 @@ from core.errors import NotFound, Refused
 from staging.protocol import Position
 
 _SHARE_COLUMNS = (
-    "name, path, share_id, life, excludes, larger_than, unchanged_since_ns, limits, root_device, root_file_system, root_inode,"
-    " epoch, sequence, hash, payload_bytes, framing_bytes, compressed_bytes, resync_bytes"
+    "name, path, share_id, life, capture, excludes, larger_than, unchanged_since_ns, limits, root_device, root_file_system,"
+    " root_inode, epoch, sequence, hash, payload_bytes, framing_bytes, compressed_bytes, resync_bytes"
 )
 
 
@@ -68,6 +68,7 @@ class ShareRecord:
     path: bytes
     share_id: bytes
     life: int  # how often protection was ended: what was remembered of the folder in another life is void
+    capture: str  # "watch" or "filter"
     excludes: tuple[bytes, ...]
     file_rules: FileRules
     limits: tuple[str, ...]  # rules as they were given; read by `limit_rule`
@@ -82,7 +83,8 @@ class StateDb:
     def __init__(self, path: Path) -> None:
         """Open or make the database."""
         database = open_database(path, synchronous="FULL")
-        migrate(database, [_create, _keep_ended, _keep_limits, create_barriers, create_verifications, _keep_rules])
+        migrations = [_create, _keep_ended, _keep_limits, create_barriers, create_verifications, _keep_rules, _keep_capture]
+        migrate(database, migrations)
         self._connection = database.conn
 
     def close(self) -> None:
@@ -126,7 +128,7 @@ class StateDb:
 
     def protect(
         self, name: str, path: bytes, share_id: bytes, excludes: tuple[bytes, ...], file_rules: FileRules,
-        limits: Sequence[str], root: RootMark,
+        limits: Sequence[str], root: RootMark, capture: str = "watch",
     ) -> ShareRecord:  # fmt: skip
         """Add a share, or give a protected one new rules, limits and a new mark; raise `ShareExists` for another folder.
 
@@ -141,9 +143,9 @@ class StateDb:
             if row is None:
                 self._connection.execute("INSERT INTO share(name, path, share_id) VALUES (?, ?, ?)", (name, path, share_id))
             self._connection.execute(
-                "UPDATE share SET path = ?, excludes = ?, larger_than = ?, unchanged_since_ns = ?, limits = ?, root_device = ?,"
-                " root_file_system = ?, root_inode = ?, is_protected = 1 WHERE name = ?",
-                (path, *rules, json.dumps(list(limits)), *mark, name),
+                "UPDATE share SET path = ?, capture = ?, excludes = ?, larger_than = ?, unchanged_since_ns = ?, limits = ?,"
+                " root_device = ?, root_file_system = ?, root_inode = ?, is_protected = 1 WHERE name = ?",
+                (path, capture, *rules, json.dumps(list(limits)), *mark, name),
             )
         return self.share(name)
 
@@ -172,13 +174,13 @@ class StateDb:
 
 
 def _record(row: Any) -> ShareRecord:
-    name, path, share_id, life, excludes, larger_than, since_ns, limits, device, file_system, inode, *more = row
+    name, path, share_id, life, capture, excludes, larger_than, since_ns, limits, device, file_system, inode, *more = row
     epoch, sequence, frame_hash, *wire = more
     patterns, rules = tuple(_decode_patterns(excludes)), FileRules(larger_than, since_ns)
     root = RootMark(device, file_system, inode) if device is not None else None
     acknowledged = Position(epoch, sequence, Digest(frame_hash))
     return ShareRecord(
-        name, path, share_id, life, patterns, rules, tuple(json.loads(limits)), root, acknowledged, WireBill(*wire)
+        name, path, share_id, life, capture, patterns, rules, tuple(json.loads(limits)), root, acknowledged, WireBill(*wire)
     )  # fmt: skip
 
 
@@ -222,3 +224,7 @@ def _encode_patterns(patterns: Sequence[bytes]) -> str:
 
 def _decode_patterns(text: str) -> list[bytes]:
     return [pattern.encode("utf-8", "surrogateescape") for pattern in json.loads(text)]
+
+
+def _keep_capture(database: Database) -> None:
+    database.execute("ALTER TABLE share ADD COLUMN capture TEXT NOT NULL DEFAULT 'watch'")

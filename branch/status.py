@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from branch.limit_rule import parse_limit
 from branch.limits import WallTime, next_change, rule_at
+from branch.share_state import Gap
 from branch.share_worker import ShareWorker
 from branch.state_db import ShareRecord
 from branch.wire import WireBill
@@ -34,6 +35,15 @@ class LimitStatus(Struct, frozen=True):
     until: str | None = None  # in UTC; none: for good
 
 
+class GapStatus(Struct, frozen=True):
+    """The last time in which changes were found by comparing, although each is to be written down as it is made."""
+
+    since: str
+    until: str
+    changes: int
+    reason: str
+
+
 class ShareStatus(Struct, frozen=True):
     """One share, as printed."""
 
@@ -48,6 +58,8 @@ class ShareStatus(Struct, frozen=True):
     wire: WireBill
     not_protected: list[NotProtected]
     limit: LimitStatus = LimitStatus()
+    filtering: bool = False  # each change is written down as it is made
+    gap: GapStatus | None = None
 
 
 class _Noted(Struct, frozen=True):
@@ -77,7 +89,7 @@ def _status_of(worker: ShareWorker, now_ns: int) -> ShareStatus:
     since = worker.behind_since_ns()
     return ShareStatus(
         share=worker.record.name,
-        capture="watch",
+        capture=worker.record.capture,
         mode="async",
         state=state,
         reason=reason,
@@ -86,6 +98,8 @@ def _status_of(worker: ShareWorker, now_ns: int) -> ShareStatus:
         lag_seconds=_lag(since, now_ns),
         wire=worker.meter.bill,
         not_protected=[_not_protected(path, why) for path, why in worker.state.not_protected()],
+        filtering=worker.state.is_filtered,
+        gap=_gap(worker.state.gap),
     )
 
 
@@ -115,12 +129,18 @@ def read_status(path: Path, record: ShareRecord, now_ns: int, wall_time: WallTim
     limit = limit_status(record.limits, now_ns, wall_time)
     if noted is None:
         reason = "the agent has not run yet"
-        return ShareStatus(record.name, "watch", "async", "mirroring", reason, 0, 0, 0.0, record.wire, [], limit)
+        return ShareStatus(record.name, record.capture, "async", "mirroring", reason, 0, 0, 0.0, record.wire, [], limit)
     return msgspec.structs.replace(noted.status, lag_seconds=_lag(noted.behind_since_ns, now_ns), limit=limit)
 
 
 def _note(worker: ShareWorker) -> _Noted:
     return _Noted(msgspec.structs.replace(_status_of(worker, 0), lag_seconds=0.0), worker.behind_since_ns())
+
+
+def _gap(gap: Gap | None) -> GapStatus | None:
+    if gap is None:
+        return None
+    return GapStatus(format_time(gap.since_ns), format_time(gap.until_ns), gap.changes, gap.reason)
 
 
 def _lag(since_ns: int | None, now_ns: int) -> float:

@@ -15,15 +15,13 @@ from collections.abc import Callable
 from branch.attributes import AttributeReader, AttributesTooLarge, mtime_of
 from branch.batch import Batch
 from branch.filter.nodes import Node, NodeTable
-from branch.known import UNSETTLED, DropRow, KnownRow, MoveRow
+from branch.known import UNKNOWN_ATTRIBUTES, UNKNOWN_CONTENT, UNSETTLED, DropRow, KnownRow, MoveRow
 from branch.marks import Marks
 from branch.node_reader import inode_of, kind_of
 from core.clock import Clock
 from core.relpath import MAX_PATH_BYTES, RelPath, join, split
 from staging.changes import Create, Kind, Link, Rename, SetAttributes, Truncate, Unlink, Write
 
-UNKNOWN_CONTENT = b"\xc0"  # a content that no file has: the empty one is remembered as no bytes at all
-UNKNOWN_ATTRIBUTES = b""
 PARKED_NAME = b".stagekeeper-exchanged"
 MAX_WAITING_BYTES = 16 * 1024 * 1024  # of changes not yet in the outbox: programs wait while there are more
 _CHANGE_BYTES = 256  # of a change beside its bytes

@@ -57,20 +57,16 @@ def is_mounted(path: bytes) -> bool:
     return bool(kinds) and kinds[-1] == KIND
 
 
-def release(path: bytes, detach: bool = True) -> bool:
-    """Take our mounts at a path away; return whether there was one. Without `detach` raise `MountBusy` while it is used."""
-    was_there = False
-    while is_mounted(path):
-        was_there = True
-        try:
-            unmount(path, detach)
-        except OSError as error:
-            if error.errno == errno.EBUSY:
-                raise MountBusy(f"programs use {show_path(path)}", remedy="end them first") from error
-            raise FilterUnavailable(
-                f"{show_path(path)} cannot be unmounted: {error.strerror}", remedy=f"as root: umount -l {show_path(path)}"
-            ) from error
-    return was_there
+def release(path: bytes, detach: bool) -> None:
+    """Take our topmost mount at a path away. Without `detach` raise `MountBusy` while programs use it."""
+    try:
+        unmount(path, detach)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise MountBusy(f"programs use {show_path(path)}", remedy="end them first") from error
+        raise FilterUnavailable(
+            f"{show_path(path)} cannot be unmounted: {error.strerror}", remedy=f"as root: umount -l {show_path(path)}"
+        ) from error
 
 
 def _mounts() -> Iterator[tuple[bytes, bytes]]:

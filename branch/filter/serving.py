@@ -4,10 +4,12 @@ One thread, so that calls have one order. No error leaves a call: what went wron
 mount itself, and whatever may wait for a disk is done beside it.
 """
 
+import contextlib
 import errno
 import logging
 import os
-from collections.abc import Sequence
+import select
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from branch.filter.answers import Handler
@@ -41,9 +43,12 @@ _AGAIN = frozenset({errno.EINTR, errno.ENOENT, errno.EAGAIN})  # ENOENT: the cal
 class Serving:
     """Serves one mount; `run` belongs to a thread of its own and ends with the mount."""
 
-    def __init__(self, device: int, table: NodeTable, log: ChangeLog) -> None:
-        """Answer on the open FUSE device `device`, which is closed at the end of `run`."""
-        self._device, self._table, self._log = device, table, log
+    def __init__(self, device: int, table: NodeTable, log: ChangeLog, ended: Callable[[], None]) -> None:
+        """Answer on the open FUSE device `device`, which is closed at the end of `run`; `ended` is called there."""
+        self._device, self._log = device, log
+        self._ended = ended
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(device, False)
         self._beside = ThreadPoolExecutor(_WAITING_THREADS, thread_name_prefix="sync")
         files = FileCalls(table, log, self._beside, self._reply_later)
         self._handlers: dict[int, Handler] = {
@@ -55,11 +60,14 @@ class Serving:
         }
 
     def run(self) -> None:
-        """Serve until the mount is gone."""
-        leave_shared_umask()
+        """Serve until the mount is gone, or `stop`: then programs that use it still are left without."""
         buffer = bytearray(REQUEST_BYTES)
         view = memoryview(buffer)
         try:
+            leave_shared_umask()
+            poll = select.poll()
+            poll.register(self._device, select.POLLIN)
+            poll.register(self._wake_read, select.POLLIN)
             while True:
                 self._log.await_room()
                 try:
@@ -67,9 +75,11 @@ class Serving:
                 except OSError as error:
                     if error.errno in _GONE:
                         return
-                    if error.errno in _AGAIN:
-                        continue
-                    raise
+                    if error.errno not in _AGAIN:
+                        raise
+                    if any(descriptor == self._wake_read for descriptor, _ in poll.poll()):
+                        return
+                    continue
                 request = read_request(view[:length])
                 if request.call == Call.DESTROY:
                     self._answer(request.unique, 0, ())
@@ -78,7 +88,14 @@ class Serving:
         finally:
             self._log.wake()
             self._beside.shutdown()
-            os.close(self._device)
+            self._ended()
+            for descriptor in (self._device, self._wake_read, self._wake_write):
+                os.close(descriptor)
+
+    def stop(self) -> None:
+        """End `run` soon, whoever uses the mount."""
+        with contextlib.suppress(OSError):  # it has ended
+            os.write(self._wake_write, b"x")
 
     def _serve(self, request: Request) -> None:
         handler = self._handlers.get(request.call)

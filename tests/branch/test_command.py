@@ -38,7 +38,7 @@ def test_protect_run_and_status_print_one_document(rig: Rig, capsys: pytest.Capt
     assert code == 0 and document["next"] is None
     assert share.keys() == {
         "share", "capture", "mode", "state", "reason", "durable_sequence", "outbox_bytes", "lag_seconds", "wire", "not_protected",
-        "limit",
+        "limit", "filtering", "gap",
     }  # fmt: skip
     assert share["wire"].keys() == {"payload_bytes", "framing_bytes", "compressed_bytes", "resync_bytes"}
     assert (share["state"], share["durable_sequence"], share["lag_seconds"]) == ("good", rig.target.durable(), 0.0)
@@ -99,7 +99,7 @@ def test_a_dry_run_counts_and_protects_nothing(rig: Rig, capsys: pytest.CaptureF
     ("arguments", "code", "kind"),
     [
         (["protect", "/nowhere", "--as", "data"], 3, "no_such_folder"),
-        (["protect", "/", "--as", "data", "--capture", "filter"], 4, "not_offered"),
+        (["protect", "/", "--as", "data", "--capture", "filter", "--mode", "sync"], 4, "not_offered"),
         (["protect", "/", "--as", "data", "--mode", "sync"], 4, "not_offered"),
         (["protect", "/", "--as", "../data"], 2, "usage"),
         (["protect", "/"], 2, "usage"),
