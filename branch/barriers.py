@@ -47,6 +47,11 @@ class Barriers:
             self._asked.setdefault(asked.number, asked)
             return is_new
 
+    def is_waiting(self) -> bool:
+        """Tell whether something was asked for and is not done."""
+        with self._lock:
+            return bool(self._asked)
+
     def make_all(self, is_stopping: Callable[[], bool]) -> None:
         """Make what was asked for, in that order; on `is_stopping` the rest waits for the next start of the agent."""
         while not is_stopping() and (asked := self._next()) is not None:

@@ -95,7 +95,7 @@ def protect(
     root = os.path.realpath(path)
     if capture == "filter":
         check_offered(root, given.directory.path, not rules.is_empty())
-    mark = _mark_of(given, root)
+    mark = _mark_of(given, root, share)
     if dry_run:
         given.answer(*dry_run_answer(share, rules.survey(root)))
         return DONE
@@ -203,11 +203,11 @@ def execute(arguments: Sequence[str]) -> int:
         return OUR_FAULT
 
 
-def _mark_of(given: Given, root: bytes) -> RootMark:
+def _mark_of(given: Given, root: bytes, share: str) -> RootMark:
     """Return the mark of a folder; when the filter lies over it that of the share, as the folder itself cannot be seen."""
     if is_mounted(root):
         for record in given.database().shares():
-            if record.path == root and record.root is not None:
+            if (record.name, record.path) == (share, root) and record.root is not None:
                 return record.root
         raise NotOffered(f"a share is mounted over {show_path(root)}", remedy="run: stagekeeper-agent release")
     try:

@@ -140,6 +140,10 @@ class Looking:
         if self._verifications.ask(order):
             self._marks.mark(ROOT, b"")
 
+    def is_asked(self) -> bool:
+        """Tell whether a barrier or a verification waits."""
+        return self._barriers.is_waiting() or self._verifications.is_waiting()
+
     def stop(self) -> None:
         """End looking soon."""
         self._stopping.set()

@@ -59,7 +59,6 @@ class ShareWorker:
         self._known = KnownDb(memory, around.files)
         if record.life and not self._known.position().epoch:  # the outbox's steps tell of a folder of another life
             self._known.commit(self.outbox.end)
-        void_what_differs(dirty, self._known, self.outbox)
         self._state_db = StateDb(around.state.database)  # used by the sending thread only
         self._stopping = threading.Event()
         self._pacer = Pacer(_rules(record), around.clock, around.wall_time, self._stopping.wait)

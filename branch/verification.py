@@ -54,6 +54,11 @@ class Verifications:
             self._asked.setdefault(order.number, order)
             return is_new
 
+    def is_waiting(self) -> bool:
+        """Tell whether something was asked for and is not done."""
+        with self._lock:
+            return bool(self._asked)
+
     def do_all(self, is_stopping: Callable[[], bool]) -> None:
         """Do what was asked for, in that order; on `is_stopping` the rest waits for the next start of the agent."""
         while not is_stopping() and (order := self._next()) is not None:

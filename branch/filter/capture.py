@@ -194,9 +194,8 @@ class FilterCapture:
     def _why_not_live(self, log: ChangeLog) -> str:
         if self._outbox.pending_bytes >= self._around.settings.outbox_limit_bytes:
             return "the outbox is full"
-        if self._marks.oldest_ns() is not None and not log.lost:
-            return "a barrier or a comparison was asked for"  # who asks sets a mark; nobody else does while the log is live
-        return log.lost or self._sender.needs_epoch
+        reason = log.lost or self._sender.needs_epoch
+        return reason or ("a barrier or a comparison was asked for" if self._looking.is_asked() else "")
 
     def _stop_live(self, mount: _Mount, reason: str) -> None:
         """Mark places from here on; what was written down until now is kept if it can be."""

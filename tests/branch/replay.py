@@ -58,8 +58,9 @@ class Thing:
 class Replay:
     """The tree, applied strictly in sequence; a change that does not fit fails the test."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        self.store = store
+    def __init__(self, store: MemoryStore, as_programs_do: bool = False) -> None:
+        """With `as_programs_do` names may be replaced and exchanged by a rename; a look never does that."""
+        self.store, self.as_programs_do = store, as_programs_do
         self.root = Thing(0, Kind.FOLDER, Attributes(0o755, 0, 0, 0))
         self.sequence = 0
         self.numbers = 0
@@ -125,9 +126,9 @@ class Replay:
         elif isinstance(change, Link):
             self._link(path, paths[change.existing])
         elif isinstance(change, Rename):
-            assert not change.exchange
+            assert self.as_programs_do or not change.exchange
             self.log[-1] += f" -> {paths[change.target]!r}"
-            self._rename(path, paths[change.target])
+            self._rename(path, paths[change.target], change.exchange)
         else:
             raise Misfit(f"unexpected {change}")
 
@@ -167,16 +168,19 @@ class Replay:
         parent.children[name] = thing
         self._mark(parent, name)
 
-    def _rename(self, path: bytes, target: bytes) -> None:
+    def _rename(self, path: bytes, target: bytes, exchange: bool) -> None:
         if self._mirrored is not None:
             raise Misfit("renamed within a baseline")
         if target == path or target.startswith(path + b"/"):
             raise Misfit(f"{path!r} moved below itself")
         parent, name = self._parent(path, must_exist=True)
         new_parent, new_name = self._parent(target)
-        if new_name in new_parent.children:
+        there = new_parent.children.get(new_name)
+        if exchange != (there is not None) and not (self.as_programs_do and not exchange):
             raise Misfit(f"rename onto {target!r}")
         new_parent.children[new_name] = parent.children.pop(name)
+        if exchange and there is not None:
+            parent.children[name] = there
 
     def _parent(self, path: bytes, must_exist: bool = False) -> tuple[Thing, bytes]:
         folder, _, name = path.rpartition(b"/")
