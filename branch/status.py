@@ -7,6 +7,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from branch.filter.mounting import is_mounted
+from branch.filter.share_root import is_dead
 from branch.limit_rule import parse_limit
 from branch.limits import WallTime, next_change, rule_at
 from branch.share_state import Gap
@@ -130,7 +132,9 @@ def read_status(path: Path, record: ShareRecord, now_ns: int, wall_time: WallTim
     if noted is None:
         reason = "the agent has not run yet"
         return ShareStatus(record.name, record.capture, "async", "mirroring", reason, 0, 0, 0.0, record.wire, [], limit)
-    return msgspec.structs.replace(noted.status, lag_seconds=_lag(noted.behind_since_ns, now_ns), limit=limit)
+    filtering = noted.status.filtering and is_mounted(record.path) and not is_dead(record.path)  # it may have been killed since
+    lag_seconds = _lag(noted.behind_since_ns, now_ns)
+    return msgspec.structs.replace(noted.status, lag_seconds=lag_seconds, limit=limit, filtering=filtering)
 
 
 def _note(worker: ShareWorker) -> _Noted:
