@@ -19,6 +19,8 @@ from branch.known import UNKNOWN_ATTRIBUTES, UNKNOWN_CONTENT, UNSETTLED, DropRow
 from branch.marks import Marks
 from branch.node_reader import inode_of, kind_of
 from core.clock import Clock
+from core.database import DatabaseError
+from core.errors import StagekeeperError
 from core.relpath import MAX_PATH_BYTES, RelPath, join, split
 from staging.changes import Create, Kind, Link, Rename, SetAttributes, Truncate, Unlink, Write
 
@@ -129,7 +131,11 @@ class ChangeLog:
         if node.dirtied == self._turn or not self._is_ours(node):
             return
         found = self._table.state(node)
-        self._mark_dirty(inode_of(found))
+        try:
+            self._mark_dirty(inode_of(found))
+        except (StagekeeperError, DatabaseError) as error:  # the agent's disk is full: no program is to fail for that
+            self.lose(f"a dirty mark cannot be kept: {error}")
+            return
         if self.is_live:
             path = self._table.path(node)
             if path is not None:

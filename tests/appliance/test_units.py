@@ -26,6 +26,12 @@ def test_both_units_may_read_or_restore_every_kind_of_attribute() -> None:
         assert needed <= set(line.partition("=")[2].split())
 
 
+def test_the_agents_mounts_are_seen_by_all_and_released_when_it_was_killed() -> None:
+    lines = UNITS[0].read_text().splitlines()
+    assert not [line for line in lines if line.startswith(("ProtectKernel", "ProtectC", "ProtectH", "Private", "ReadOnly"))]
+    assert "ExecStopPost=/usr/bin/env stagekeeper-agent --state /var/lib/stagekeeper-agent release" in lines
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 def test_a_unit_ends_its_program_by_sigterm_and_restarts_it_after_a_failure(unit: Path) -> None:
     lines = unit.read_text().splitlines()
