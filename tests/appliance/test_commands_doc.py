@@ -19,7 +19,7 @@ from appliance.rebuilding import RebuildReport, RebuiltShare
 from appliance.schedules import Schedule
 from branch.cli import agent
 from branch.cli_errors import DIFFERENCES
-from branch.status import LimitStatus, NotProtected, ShareStatus
+from branch.status import GapStatus, LimitStatus, NotProtected, ShareStatus
 from branch.verification_db import DifferentPath, Verified
 from branch.wire import WireBill
 from tapeexport.archive_writer import NotExported
@@ -53,7 +53,7 @@ VALUES: dict[str, type[Struct]] = {
     "branch space": BranchSpace, "cartridge": CartridgeReport, "collect report": CollectReport, "decision": PruneDecision,
     "difference": ChangedPath, "different path": DifferentPath,
     "entry": Entry, "export report": ExportReport, "exported snapshot": SnapshotLabel,
-    "figures": Stats, "file hit": FileHit, "hit": Found, "hit's name": FoundName, "hold": Hold,
+    "figures": Stats, "gap": GapStatus, "file hit": FileHit, "hit": Found, "hit's name": FoundName, "hold": Hold,
     "journal change": JournalChange, "limit": LimitStatus, "not applied": NotApplied, "not exported": NotExported,
     "not protected": NotProtected, "not searched": NotSearched, "own files": Restored, "purge report": PurgeReport,
     "rebuild report": RebuildReport, "rebuilt share": RebuiltShare, "recovery key": NewRecoveryKey,

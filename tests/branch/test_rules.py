@@ -140,10 +140,10 @@ def test_the_state_of_an_earlier_release_opens_with_its_patterns(rig: Rig) -> No
     rig.protect("--exclude", "*.tmp")
     connection = sqlite3.connect(rig.state.database)
     connection.execute("UPDATE share SET excludes = ?", (json.dumps(["*.tmp", "!odd", "a\\b", "/"]),))
-    for column in ("larger_than", "unchanged_since_ns"):
+    for column in ("larger_than", "unchanged_since_ns", "capture"):
         connection.execute(f"ALTER TABLE share DROP COLUMN {column}")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    connection.execute(f"PRAGMA user_version = {version - 1}")
+    connection.execute(f"PRAGMA user_version = {version - 2}")
     connection.commit()
     connection.close()
     database = StateDb(rig.state.database)
