@@ -359,7 +359,7 @@ def test_whatever_meets_in_one_store_loses_nothing(tmp_path: Path, monkeypatch: 
     worlds = [play(tmp_path, seed) for seed in range(20)]
     reports = [report for world in worlds for report in world.reports]
     assert sum(report.removed_chunks for report in reports) > 50
-    assert sum(report.moved_chunks for report in reports) > 20 and sum(report.cleared_packs for report in reports) > 20
+    assert sum(report.moved_chunks for report in reports) > 10 and sum(report.cleared_packs for report in reports) > 10
     assert sum(world.restored for world in worlds) > 20 and sum(world.exported for world in worlds) > 20
 
 

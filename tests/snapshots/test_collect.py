@@ -333,7 +333,7 @@ def test_the_mark_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert collector.run(lambda: roots_of(rig), lambda: False, ignore).condemned == 1
     assert condemned(rig.store) == {garbage}
     with pytest.raises(MarkAborted, match="nope"):
-        collector.run(lambda: Roots([[JournalPart(str(tmp_path / "nope"), 5)]], []), lambda: False, ignore)
+        collector.run(lambda: Roots([[JournalPart(str(tmp_path / "journal" / "nope.skj"), 5)]], []), lambda: False, ignore)
 
 
 def test_times_written_under_a_wrong_clock_do_not_keep_garbage_for_years(tmp_path: Path) -> None:
