@@ -4,7 +4,7 @@ The same bytes give the same cuts wherever they stand in a stream of blocks: a c
 does not depend on what follows, only such cuts are taken, and a zero run counts as one hole however the blocks fall.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Literal
 
 from pyfastcdc import FastCDC
@@ -18,6 +18,9 @@ BLOCK_BYTES = 4 * 1024 * 1024  # a good size for the blocks given to `cut_blocks
 
 _PROBE = bytes(MIN_HOLE_BYTES // 2)  # every run of MIN_HOLE_BYTES holds an aligned run of half that
 _NORMALIZED: Literal[1] = 1
+_CUTTER = FastCDC(  # keeps nothing between two contents, so every thread may use it
+    AVERAGE_CHUNK_BYTES, min_size=MIN_CHUNK_BYTES, max_size=MAX_CHUNK_BYTES, normalized_chunking=_NORMALIZED
+)
 
 Run = bytes | memoryview | int
 """What a cut content consists of: the bytes of one chunk, or the length of a hole."""
@@ -28,38 +31,63 @@ def cut_blocks(blocks: Iterable[bytes | int], gather_bytes: int = BLOCK_BYTES) -
 
     Each time `gather_bytes` more have come, what can be cut is given out; the cuts do not depend on it.
     """
-    pending, enough = bytearray(), gather_bytes
+    behind: list[bytes | memoryview] = []  # what stands behind the last cut
+    length, enough = 0, gather_bytes
     for run in _split_zero_runs(blocks):
         if isinstance(run, int):
-            yield from _cut_all(bytes(pending))
-            pending, enough = bytearray(), gather_bytes
+            yield from _cut_all(_joined(behind))
+            behind, length, enough = [], 0, gather_bytes
             yield run
             continue
-        pending += run
-        if len(pending) >= enough:
-            data = bytes(pending)
-            done = 0
-            for chunk in _cutter().cut_buf(data):
-                if chunk.offset + chunk.length == len(data):
-                    break
-                yield chunk.data
-                done = chunk.offset + chunk.length
-            pending = bytearray(memoryview(data)[done:])
-            enough = len(pending) + gather_bytes
-    yield from _cut_all(bytes(pending))
+        behind.append(run)
+        length += len(run)
+        if length >= enough:
+            behind = [(yield from _cut_stable(behind))]
+            length = len(behind[0])
+            enough = length + gather_bytes
+    yield from _cut_all(_joined(behind))
 
 
-def _cut_all(data: bytes) -> Iterator[bytes | memoryview]:
+def _cut_all(data: bytes | memoryview) -> Iterator[bytes | memoryview]:
     if len(data) <= MIN_CHUNK_BYTES:
         if data:
             yield data
         return
-    for chunk in _cutter().cut_buf(data):
+    for chunk in _CUTTER.cut_buf(data):
         yield chunk.data
 
 
-def _cutter() -> FastCDC:
-    return FastCDC(AVERAGE_CHUNK_BYTES, min_size=MIN_CHUNK_BYTES, max_size=MAX_CHUNK_BYTES, normalized_chunking=_NORMALIZED)
+def _cut_stable(parts: list[bytes | memoryview]) -> Generator[bytes | memoryview, None, bytes | memoryview]:
+    """Yield the chunks that nothing behind the parts can move, and return what is left.
+
+    The last part is mostly long. It is cut where it stands; only what a chunk from before it may take of it is copied.
+    """
+    *before, last = parts
+    place = 0
+    if before:
+        seam = _joined([*before, last[: MAX_CHUNK_BYTES + 1]])  # one more: a chunk that ends with it may be cut short by that
+        start = len(seam) - min(len(last), MAX_CHUNK_BYTES + 1)
+        end = 0
+        for chunk in _CUTTER.cut_buf(seam):
+            if end >= start or chunk.offset + chunk.length == len(seam):
+                break
+            yield chunk.data
+            end = chunk.offset + chunk.length
+        if end < start:
+            return memoryview(seam)[end:]
+        place = end - start
+    rest = memoryview(last)[place:]
+    done = 0
+    for chunk in _CUTTER.cut_buf(rest):
+        if chunk.offset + chunk.length == len(rest):
+            break
+        yield chunk.data
+        done = chunk.offset + chunk.length
+    return rest[done:]
+
+
+def _joined(parts: list[bytes | memoryview]) -> bytes | memoryview:
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _split_zero_runs(blocks: Iterable[bytes | int]) -> Iterator[bytes | memoryview | int]:

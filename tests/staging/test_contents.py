@@ -24,7 +24,7 @@ from staging.chunk_format import (
     read_items,
     unpack_chunk,
 )
-from staging.chunking import MIN_HOLE_BYTES, cut_blocks
+from staging.chunking import BLOCK_BYTES, MIN_HOLE_BYTES, cut_blocks
 from staging.recipe_format import Piece, RecipeDamaged, build_recipe, decode_node, read_pieces, read_pieces_from
 
 parts = st.one_of(
@@ -35,16 +35,17 @@ parts = st.one_of(
 contents = st.lists(parts, max_size=5).map(b"".join)
 
 
-def cut(data: bytes, block: int) -> list[bytes | int]:
-    runs = cut_blocks([data[i : i + block] for i in range(0, len(data), block)])
+def cut(data: bytes, block: int, gather_bytes: int = BLOCK_BYTES) -> list[bytes | int]:
+    runs = cut_blocks([data[i : i + block] for i in range(0, len(data), block)], gather_bytes)
     return [run if isinstance(run, int) else bytes(run) for run in runs]
 
 
 @settings(max_examples=80, deadline=None)
-@given(contents, st.integers(1000, 500_000))
-def test_cuts_do_not_depend_on_how_the_blocks_fall(data: bytes, block: int) -> None:
+@given(contents, st.integers(1000, 500_000), st.integers(1, 600_000))
+def test_cuts_do_not_depend_on_how_the_blocks_fall(data: bytes, block: int, gather_bytes: int) -> None:
     runs = cut(data, max(len(data), 1))
     assert cut(data, block) == runs
+    assert cut(data, block, gather_bytes) == runs
     assert b"".join(bytes(run) if isinstance(run, int) else run for run in runs) == data
     assert all(isinstance(run, int) or len(run) <= MAX_CHUNK_BYTES for run in runs)
 
@@ -60,6 +61,23 @@ def test_exactly_the_zero_runs_of_64_kib_and_more_are_holes(data: bytes) -> None
             runs.append(position - start)
             start = None
     assert [run for run in cut(data, 100_000) if isinstance(run, int)] == [r for r in runs if r >= MIN_HOLE_BYTES]
+
+
+@pytest.mark.parametrize("block", [BLOCK_BYTES, BLOCK_BYTES - 1, BLOCK_BYTES // 3, 70_001])
+def test_cuts_of_a_long_content_do_not_depend_on_how_its_blocks_fall(block: int) -> None:
+    data = random.Random(1966).randbytes(2 * BLOCK_BYTES + 12_345)
+    assert cut(data, block) == cut(data, len(data), 2 * len(data))
+
+
+def test_long_blocks_are_cut_where_they_stand() -> None:
+    block = random.Random(7).randbytes(BLOCK_BYTES)
+    tracemalloc.start()
+    try:
+        for run in cut_blocks([block] * 4):
+            assert isinstance(run, int) or len(run) <= MAX_CHUNK_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 4 * MAX_CHUNK_BYTES
+    finally:
+        tracemalloc.stop()
 
 
 def test_golden_cuts() -> None:
