@@ -4,6 +4,7 @@ What a test opened and did not close is closed behind it: thousands of tests run
 open (descriptors, the memory of what was read, disks that cannot be unmounted) is taken from the last ones.
 """
 
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,17 +24,19 @@ _CLOSED = (Journal, ChunkStore, CatalogueReader)  # closing these again does not
 @pytest.fixture(autouse=True)
 def what_was_opened_is_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Close every journal, store and reader that the test made, the newest first."""
-    opened: list[Any] = []
+    opened: list[weakref.ref[Any]] = []  # a test may go through thousands of stores: what nothing refers to any more is let go
 
     def remembering(plain: Callable[..., None]) -> Callable[..., None]:
         def made(self: Any, *arguments: Any, **named: Any) -> None:
             plain(self, *arguments, **named)
-            opened.append(self)
+            opened.append(weakref.ref(self))
 
         return made
 
     for kind in _CLOSED:
         monkeypatch.setattr(kind, "__init__", remembering(kind.__init__))  # type: ignore[misc]
     yield
-    for one in reversed(opened):
-        one.close()
+    for reference in reversed(opened):
+        one = reference()
+        if one is not None:
+            one.close()

@@ -1,5 +1,7 @@
 """Seals, sweeps and rebuilding: whatever is dropped, sealed, swept and lost in between, what is kept stays as it was."""
 
+import gc
+import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,7 +111,15 @@ def test_ten_thousand_histories_keep_what_is_kept(part: int) -> None:
     """Lifetimes, fence, sweep and seals equal naive snapshots; rules that sixty histories do not tell were found by as many."""
     machine = TrimmingMachine if part % 2 else KeepingMachine
     many = settings(KEEPING, max_examples=HISTORIES // PARTS, phases=[Phase.generate, Phase.shrink], database=None)
-    run_state_machine_as_test(seed(part)(type("Here", (machine,), {})), settings=many)
+    ended = itertools.count(1)
+
+    def teardown(self: KeepingMachine) -> None:
+        """Let go of the memory of stores that are gone: there are few objects, so it would not be thought of for long."""
+        machine.teardown(self)
+        if next(ended) % 20 == 0:
+            gc.collect()
+
+    run_state_machine_as_test(seed(part)(type("Here", (machine,), {"teardown": teardown})), settings=many)
 
 
 @pytest.fixture
