@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
 import snapshots.sealing as sealing_module
 from core.digest import Digest
@@ -86,6 +86,7 @@ class TrimmingMachine(KeepingMachine):
         super().__init__()
         self.rig: ShareRig
 
+    @initialize()
     def start(self) -> None:
         super().start()
         self.rig.limits = AnchorLimits(changes=7)
