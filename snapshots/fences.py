@@ -24,6 +24,7 @@ class Fences:
         self._catalogue, self._ledger, self._flush_edits = catalogue, ledger, flush_edits
         at = catalogue.number("folded_sequence")
         self._ahead = ledger.fences_behind(at)
+        self._met = ledger.met_snapshot(at)
         self._since = SinceAnchor(*(catalogue.number(f"anchored_{what}") for what in ("sequence", "ns", "bytes")))
         # It never moves back: what a removed fence kept may be sealed, or be on its way into a seal, and a seal has no rows for
         # what is changed in place behind it.
@@ -47,9 +48,19 @@ class Fences:
             self._ahead = sorted([*self._ahead, record.sequence])
             self.pass_to(at, fold)
 
+    def meet(self, record: SnapshotTaken, at: int) -> None:
+        """Note that the journal tells of a snapshot, once the fold has come to where it does."""
+        if max(record.sequence, record.known_at) <= at and record.id > self._met:
+            self._met = record.id
+            self._ledger.meet(self._met, at)
+
     def take_barrier(self, change: Barrier, sequence: int, time_ns: int, at: int, fold: ChangeFold) -> None:
-        """Take the snapshot that the branch asked for. Its id lies below those that are given ahead of the fold."""
-        number = self._ledger.highest_snapshot(sequence) + 1
+        """Take the snapshot that the branch asked for. Its id lies below those that are given ahead of the fold.
+
+        It follows from the journal up to here alone, so that who reads the journal again gives the same, whatever was removed.
+        """
+        number = self._met = self._met + 1
+        self._ledger.meet(number, sequence)
         self.take_snapshot(SnapshotTaken(number, sequence, time_ns, change.label, BARRIER, change.consistency), at, fold)
 
     def begin_frame(self, time_ns: int) -> None:
@@ -82,5 +93,5 @@ class Fences:
             passed = self._ahead.pop(0)
             self._catalogue.fence = max(self._catalogue.fence, passed)
             tree = fold.tree
-            counted = (tree.next_node, tree.files, tree.logical_bytes, tree.mirroring, fold.mirrored, fold.problem)
-            self._ledger.pass_fence(passed, Counters(*counted), fold.state[0] == "good")
+            counted = (tree.next_node, tree.files, tree.logical_bytes, tree.mirroring, fold.mirrored)
+            self._ledger.pass_fence(passed, Counters(*counted, fold.problem, self._met), fold.state[0] == "good")

@@ -113,6 +113,7 @@ class Counters:
     mirroring: int
     mirrored: int
     problem: str
+    met_snapshot: int  # the highest id that the journal has told of, removed or not
 
 
 class LedgerWriter:
@@ -156,16 +157,26 @@ class LedgerWriter:
 
     def pass_fence(self, sequence: int, counters: Counters, good: bool) -> None:
         """Remember what the fold counted when it came to a fence, and whether the share was good there."""
-        row = (sequence, counters.next_node, counters.files, str(counters.logical_bytes), counters.mirroring, counters.mirrored)
-        self._connection.execute("INSERT OR IGNORE INTO fence VALUES (?,?,?,?,?,?,?)", (*row, counters.problem))
+        counted = (counters.next_node, counters.files, str(counters.logical_bytes), counters.mirroring, counters.mirrored)
+        row = (sequence, *counted, counters.problem, counters.met_snapshot)
+        self._connection.execute("INSERT OR IGNORE INTO fence VALUES (?,?,?,?,?,?,?,?)", row)
         self._connection.execute("UPDATE snapshot SET good=? WHERE sequence=? AND good IS NULL", (int(good), sequence))
 
-    def highest_snapshot(self, before: int) -> int:
-        """Return the highest id among the snapshots of sequences below `before` that were known there, 0 when there is none."""
+    def meet(self, snapshot: int, at: int) -> None:
+        """Remember that the journal has told of a snapshot of this id, at the fence there too when one was passed."""
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('met_snapshot', ?)", (str(snapshot),))
+        self._connection.execute("UPDATE fence SET met_snapshot=? WHERE sequence=?", (snapshot, at))
+
+    def met_snapshot(self, at: int) -> int:
+        """Return the highest id of a snapshot that the journal told of up to where it is folded; 0 when it told of none.
+
+        A catalogue of an earlier release has kept no such number: there it is the highest of those that are left.
+        """
         (highest,) = self._connection.execute(
-            "SELECT max(id) FROM snapshot WHERE sequence < ?1 AND known_at < ?1", (before,)
-        ).fetchone()
-        return highest or 0
+            "SELECT max((SELECT coalesce(max(id), 0) FROM snapshot WHERE sequence <= ?1 AND known_at <= ?1),"
+            " coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key='met_snapshot'), 0))", (at,)
+        ).fetchone()  # fmt: skip
+        return int(highest)
 
     def fences_behind(self, sequence: int) -> list[int]:
         """Return the fences above a sequence, lowest first."""
@@ -323,8 +334,9 @@ class LedgerReader:
     def counters_at(self, fence: int) -> Counters | None:
         """Return what the fold had counted at a fence; None where it was not kept (a fence of the first release)."""
         rows = self._query(
-            "SELECT next_node, files, logical_bytes, mirroring, mirrored, problem FROM fence WHERE sequence=?", (fence,)
-        )
+            "SELECT next_node, files, logical_bytes, mirroring, mirrored, problem, coalesce(met_snapshot, 0) FROM fence"
+            " WHERE sequence=?", (fence,)
+        )  # fmt: skip
         return Counters(rows[0][0], rows[0][1], int(rows[0][2]), *rows[0][3:]) if rows else None
 
     def anchors(self) -> list[tuple[int, int]]:

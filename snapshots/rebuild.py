@@ -98,7 +98,10 @@ def fill_catalogue(
             filler.end_seal(head.sequence, digest, head.full, head.sealed_ns)
         last = chain[-1][1]
         filler.finish(last.sequence)
-        LedgerWriter(connection).drop_anchors(readable_from)
+        ledger = LedgerWriter(connection)
+        ledger.meet(last.met_snapshot, last.sequence)
+        ledger.meet(ledger.met_snapshot(last.sequence), last.sequence)  # a head of an earlier release does not tell
+        ledger.drop_anchors(readable_from)
         sweep_all(connection)
         catalogue.set(
             folded_sequence=last.sequence, brief_since=last.sequence,

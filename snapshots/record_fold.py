@@ -73,6 +73,8 @@ class RecordFold:
 
     def control(self, record: Control) -> None:
         """Apply a control record, unless it was applied already; those of the first release have no number and may come again."""
+        if isinstance(record, SnapshotTaken):
+            self._fences.meet(record, self.at)
         if record.number and record.number <= self._catalogue.number("last_control"):
             return
         if isinstance(record, SnapshotTaken):

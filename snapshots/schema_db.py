@@ -65,6 +65,8 @@ _BRIEF = (
     # from where on none is missing: an earlier release forgot them
     "INSERT INTO meta SELECT 'brief_since', value FROM meta WHERE key='folded_sequence'",
 )
+# The highest id of a snapshot that the journal told of up to a fence; a barrier behind it gets the next. NULL in older fences.
+_MET = ("ALTER TABLE fence ADD COLUMN met_snapshot INTEGER",)
 
 
 def _run(statements: tuple[str, ...]) -> Migration:
@@ -75,4 +77,4 @@ def _run(statements: tuple[str, ...]) -> Migration:
     return migration
 
 
-MIGRATIONS = [_run(_FIRST), _run(_LEDGER), _run(_INSTANTS), _run(_BRIEF)]
+MIGRATIONS = [_run(_FIRST), _run(_LEDGER), _run(_INSTANTS), _run(_BRIEF), _run(_MET)]

@@ -133,7 +133,7 @@ _WRITE = {
     "o": "INSERT OR REPLACE INTO owner VALUES (?,?,?)",
     "m": "INSERT OR REPLACE INTO moment (sequence, time_ns) VALUES (?,?)",
     "p": "INSERT INTO problem VALUES (?,?)",
-    "f": "INSERT OR REPLACE INTO fence VALUES (?,?,?,?,?,?,?)",
+    "f": "INSERT OR REPLACE INTO fence VALUES (?,?,?,?,?,?,?,NULL)",
     "n": "INSERT OR REPLACE INTO snapshot VALUES (?,?,?,?,?,?,?,?,?,?,?)",
     "h": "INSERT OR REPLACE INTO hold VALUES (?,?,?,?,?)",
     "a": "INSERT OR REPLACE INTO anchor VALUES (?,?)",

@@ -45,6 +45,7 @@ class SealHead(Struct, frozen=True, array_like=True):
     last_control: int
     last_snapshot: int
     sealed_ns: int
+    met_snapshot: int = 0
 
     @property
     def full(self) -> bool:

@@ -57,8 +57,10 @@ class Sealer:
             return None  # what a running repair has stated stands in no seal; the next fence will do
         begin_anew = full or newest is None or not self._chain_goes_on()
         since = 0 if begin_anew or newest is None else newest.sequence
+        last_control = self._fold.last_control  # before the rows are read: what is ordered meanwhile may be done to them again
         body, rows = self._put_body(sequence, since)
-        head = self._head(sequence, since, None if newest is None else newest.digest, body, rows, counters)
+        previous = None if newest is None else newest.digest
+        head = self._head(sequence, since, previous, body, rows, counters, last_control)
         data = encode_head(head)
         chunk = pack_chunk(ChunkKind.SEAL, data)
         self._store.put_own(SEALS_DOMAIN, [chunk])
@@ -85,13 +87,20 @@ class Sealer:
         return not is_long and self._store.are_whole(head.body_key for head in heads if head.body_key is not None)
 
     def _head(
-        self, sequence: int, since: int, previous: Digest | None, body: ContentRef, rows: int, counted: Counters
+        self,
+        sequence: int,
+        since: int,
+        previous: Digest | None,
+        body: ContentRef,
+        rows: int,
+        counted: Counters,
+        last_control: int,
     ) -> SealHead:
         position = self._journal.position_at(sequence)
         return SealHead(
             VERSION, self._journal.share_id, self._reader.share, sequence, since, previous, position.epoch, position.hash,
             body, rows, counted.next_node, counted.files, str(counted.logical_bytes), counted.mirroring, counted.mirrored,
-            counted.problem, self._fold.last_control, self._fold.last_snapshot, self._clock.now_ns(),
+            counted.problem, last_control, self._fold.last_snapshot, self._clock.now_ns(), counted.met_snapshot,
         )  # fmt: skip
 
     def _put_body(self, sequence: int, since: int) -> tuple[ContentRef, int]:

@@ -21,7 +21,7 @@ from snapshots.control_format import (
 )
 from snapshots.ledger_db import Hold, LedgerWriter
 from snapshots.share_fold import MomentGone
-from staging.changes import Attributes, Create, Kind, Mirror, Unlink
+from staging.changes import Attributes, Barrier, Create, Kind, Mirror, Unlink
 from staging.protocol import Position
 from tests.share_rig import ShareRig, listing
 
@@ -130,3 +130,30 @@ def test_only_what_is_kept_can_be_leased_and_a_lease_of_a_dead_process_is_none(r
     assert rig.reader.ledger.fence_before(99) == 2
     rig.reopen()
     assert rig.reader.ledger.fence_before(99) == 0
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_barriers_id_is_the_same_again_when_a_snapshot_before_it_was_dropped_while_the_fold_was_behind(
+    tmp_path: Path, sealed: bool
+) -> None:
+    """Else a hold would come back for another snapshot, or for none, and a removal would take another one away."""
+    rig = ShareRig(tmp_path)
+    rig.send([b"a"], [Create(0, Kind.FILE, PLAIN)])
+    kept = rig.snapshot("kept")
+    first = rig.snapshot("first")
+    rig.fold.fold_all()
+    rig.send([b"b"], [Create(0, Kind.FILE, PLAIN), Barrier("asked for by the branch")])
+    rig.fold.order(lambda number, _: SnapshotDropped(number, first.id))
+    if sealed:
+        rig.sealer.seal()
+    rig.fold.fold_all()
+    barrier = rig.reader.ledger.snapshots()[-1]
+    assert barrier.trigger == "barrier"
+    rig.fold.order(lambda number, _: HoldSet(number, barrier.id, "audit", "anna", "asked for", 0))
+    rows, holds = rig.reader.ledger.snapshots(), rig.reader.ledger.holds()
+    for _ in range(2):
+        rig.lose_catalogue()
+        rig.fold.fold_all()
+        assert (rig.reader.ledger.snapshots(), rig.reader.ledger.holds()) == (rows, holds)
+    assert [row.id for row in rows] == [kept.id, barrier.id]
+    assert set(holds) == {barrier.id}

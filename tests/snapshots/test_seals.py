@@ -331,7 +331,7 @@ def test_a_chain_that_does_not_hold_is_refused(rig: ShareRig) -> None:
     with pytest.raises(SealDamaged, match="none"):
         decode_head(b"SKX1" + encode_head(head)[4:])
     with pytest.raises(SealDamaged, match="newer"):
-        decode_head(encode_head(head).replace(b"\xdc\x00\x13\x01", b"\xdc\x00\x13\x02", 1))
+        decode_head(encode_head(head).replace(b"\xdc\x00\x14\x01", b"\xdc\x00\x14\x02", 1))
 
 
 def test_rows_come_back_from_lines_as_they_went() -> None:
