@@ -12,7 +12,15 @@ from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
 from appliance.ballast import Ballast
 from appliance.folding import keep_step
-from appliance.keeping_desk import HoldUnknown, KeepingDesk, LastGood, SnapshotHeld, SnapshotUnknown, TextTooLong
+from appliance.keeping_desk import (
+    HoldEndUnusable,
+    HoldUnknown,
+    KeepingDesk,
+    LastGood,
+    SnapshotHeld,
+    SnapshotUnknown,
+    TextTooLong,
+)
 from appliance.rights import Rights
 from appliance.root import Root
 from appliance.schedules import Schedules
@@ -147,6 +155,19 @@ def test_a_hold_that_comes_after_the_deletion_still_keeps(desk: Desk) -> None:
     desk.desk.release(OPERATOR, SHARE, first, "late")
     desk.keep()
     assert first not in desk.ids()
+
+
+@pytest.mark.parametrize(
+    "until", ["2300-01-01T00:00:00Z", "2600-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1969-01-01T00:00:00Z"]
+)
+def test_a_hold_that_cannot_be_written_down_is_refused_before_it_is_journaled(desk: Desk, until: str) -> None:
+    first = desk.snapshot()
+    before = desk.share.fold.last_control
+    with pytest.raises(HoldEndUnusable, match=until):
+        desk.desk.hold(OPERATOR, SHARE, first, "audit", "asked for", until)
+    assert desk.share.fold.last_control == before
+    assert desk.actions() == [("snapshot.hold", "refused")]
+    assert desk.snapshot() > first  # the share goes on
 
 
 def test_what_cannot_be_is_refused_by_name_and_audited(desk: Desk) -> None:

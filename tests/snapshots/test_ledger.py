@@ -130,3 +130,15 @@ def test_only_what_is_kept_can_be_leased_and_a_lease_of_a_dead_process_is_none(r
     assert rig.reader.ledger.fence_before(99) == 2
     rig.reopen()
     assert rig.reader.ledger.fence_before(99) == 0
+
+
+def test_a_hold_longer_than_the_catalogue_can_write_down_stops_no_fold(rig: ShareRig) -> None:
+    """An earlier release journaled such holds, and met them again at every start."""
+    rig.send([b"a"], [Create(0, Kind.FILE, PLAIN)])
+    kept = rig.snapshot("kept")
+    rig.fold.order(lambda number, _: HoldSet(number, kept.id, "audit", "anna", "asked for", 2**64 - 1))
+    for again in (rig.reopen, rig.lose_catalogue):
+        again()
+        rig.send([b"b"], [Create(0, Kind.FILE, PLAIN)])
+        rig.fold.fold_all()
+        assert [hold.expires_ns for hold in rig.reader.ledger.holds()[kept.id]] == [2**63 - 1]
