@@ -7,6 +7,8 @@ is not to be believed (`ClockWatch`) nothing goes whose time has come.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 from appliance.goodness import hold_last_good, take_deferred
 from appliance.journal_losses import tell_opened
@@ -14,11 +16,16 @@ from appliance.removals import in_force, is_due
 from appliance.share_policy import anchor_limits, journal_policy, policy_of
 from appliance.share_worker import Step
 from appliance.vault import OpenShare, Vault
-from core.errors import NotFound
+from core.errors import NotFound, Refused
 from snapshots.control_format import SnapshotDropped
 from snapshots.purging import finish_purge
+from staging.protocol import Position
 
 KEEP_EVERY_SECONDS = 60.0
+
+
+class SnapshotKept(Refused):
+    """A snapshot that was to go was held or taken back before its turn came."""
 
 
 def fold_step(vault: Vault) -> Step:
@@ -52,10 +59,14 @@ def keep_step(
             share = vault.share(name)
         except NotFound:
             return False  # removed meanwhile
+
+        def due() -> bool:
+            return is_due(share, vault.clock.now_ns())
+
         if share.reader.ledger.deletion() is None:
             hold_last_good(share)
             take_deferred(share, vault.clock.now_ns())
-        elif settled() and is_due(share, vault.clock.now_ns()) and vault.remove(name):
+        elif settled() and due() and vault.remove(name, due):
             removed(name)
             return False
         finish_purge(share.journal, share.fold, share.reader, share.sealer)
@@ -71,13 +82,28 @@ def keep_step(
 
 
 def drop_due(share: OpenShare, now_ns: int) -> list[int]:
-    """Let go of the deleted snapshots whose time has come and that nothing holds; return their ids."""
+    """Let go of the deleted snapshots whose time has come and that nothing holds; return their ids.
+
+    Each is looked at once more in the share's turn: a hold or an undoing that was answered meanwhile counts.
+    """
+
+    def drop(snapshot: int, number: int, _: Position) -> SnapshotDropped:
+        if snapshot not in _due(share, now_ns):
+            raise SnapshotKept(f"snapshot {snapshot} of {share.name} stays: it was held or taken back")
+        return SnapshotDropped(number, snapshot)
+
+    dropped = []
+    for snapshot in _due(share, now_ns):
+        with suppress(SnapshotKept):
+            share.fold.order(partial(drop, snapshot))
+            dropped.append(snapshot)
+    return dropped
+
+
+def _due(share: OpenShare, now_ns: int) -> list[int]:
     holds = share.reader.ledger.holds()
-    due = [
+    return [
         row.id
         for row in share.reader.ledger.snapshots(deleted=True)
         if row.deleted_ns and row.drop_after_ns <= now_ns and not in_force(holds.get(row.id, []), now_ns)
     ]
-    for snapshot in due:
-        share.fold.order(lambda number, _, snapshot=snapshot: SnapshotDropped(number, snapshot))  # type: ignore[misc]
-    return due

@@ -34,6 +34,7 @@ from snapshots.control_format import (
     SnapshotUndeleted,
 )
 from snapshots.exclusive import Removal
+from snapshots.ledger_db import LAST_EXPIRY_NS
 from snapshots.policy import Policy
 from snapshots.policy_document import check_policy, write_policy
 from snapshots.retention import Decision, SnapshotFacts, decide
@@ -49,6 +50,10 @@ class SnapshotUnknown(NotFound):
 
 class SnapshotHeld(Refused):
     """A hold keeps a snapshot."""
+
+
+class HoldEndUnusable(Refused):
+    """A hold cannot end at the time that was named."""
 
 
 class HoldUnknown(NotFound):
@@ -83,7 +88,7 @@ class KeepingDesk:
         with self._act(actor, share, snapshot, "snapshot.hold", {"name": name[:MAX_HOLD_NAME], "until": until}) as opened:
             _check_length("hold's name", name, MAX_HOLD_NAME)
             _check_length("reason", reason, MAX_REASON)
-            expires_ns = parse_time(until) if until else 0
+            expires_ns = _end_of_hold(until) if until else 0
             opened.fold.order(lambda number, _: HoldSet(number, snapshot, name, actor.account, reason, expires_ns))
         return self._shown(opened, snapshot)
 
@@ -206,6 +211,16 @@ class KeepingDesk:
 def _document(policy: Policy) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.to_builtins(policy)
     return document
+
+
+def _end_of_hold(until: str) -> int:
+    """Return a time in nanoseconds that a catalogue can write down, and that does not read as "for ever"."""
+    end_ns = parse_time(until)
+    if not 0 < end_ns <= LAST_EXPIRY_NS:
+        raise HoldEndUnusable(
+            f"a hold cannot end at {until}", remedy="name a time from 1970 to 2262, or none: it lasts until it is released then"
+        )
+    return end_ns
 
 
 def _check_length(what: str, text: str, limit: int) -> None:

@@ -56,12 +56,12 @@ class OpenShare:
         self.fold.close()
         self.journal.close()
 
-    def retire(self) -> bool:
-        """Close the share for good, unless a reader leases a state of it; return whether it is closed.
+    def retire(self, is_due: Callable[[], bool]) -> bool:
+        """Close the share for good if `is_due` says so and no reader leases a state of it; return whether it is closed.
 
         Whoever still has it in hand gets `DatabaseClosed`, or cannot write.
         """
-        if not self.fold.retire():
+        if not self.fold.retire(is_due):
             return False
         self.instants.close()
         self.reader.close()
@@ -117,14 +117,14 @@ class Vault:
             known = read_share_id(folder) if folder.is_dir() else None
             return self._open_share(name, known or share_id)
 
-    def remove(self, name: str) -> bool:
-        """Remove a share with journal and catalogue, unless a reader leases a state of it; return whether it is gone.
+    def remove(self, name: str, is_due: Callable[[], bool]) -> bool:
+        """Remove a share with journal and catalogue if `is_due` says so and no reader has leased it; return whether it is gone.
 
         Its chunks stay in the packs until collect finds that nothing names them.
         """
         share = self.share(name)
         with self._lock:
-            if not share.retire():
+            if not share.retire(is_due):
                 return False
             del self._open[name]
             take_away(self.root, name, share.journal.share_id, self._files)

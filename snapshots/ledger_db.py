@@ -42,6 +42,7 @@ BARRIER = "barrier"
 BURST = "burst"
 """The trigger of the snapshot before a burst of losses, and the name of the hold that it comes with."""
 BURST_HOLD_NS = 30 * 24 * 3600 * NANOSECONDS  # to notice and act, holidays included; then policy decides as for any other
+LAST_EXPIRY_NS = 2**63 - 1  # in the year 2262: SQLite has no longer numbers, and earlier releases journaled holds with such
 
 Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
@@ -131,7 +132,8 @@ class LedgerWriter:
         if isinstance(record, SnapshotLabelled):
             execute("UPDATE snapshot SET label=? WHERE id=?", (record.label, record.snapshot))
         elif isinstance(record, HoldSet):
-            row = (record.snapshot, record.name, record.owner, record.reason, record.expires_ns)
+            expires_ns = min(record.expires_ns, LAST_EXPIRY_NS)
+            row = (record.snapshot, record.name, record.owner, record.reason, expires_ns)
             execute("INSERT OR REPLACE INTO hold SELECT ?1,?2,?3,?4,?5 WHERE EXISTS (SELECT 1 FROM snapshot WHERE id=?1)", row)
         elif isinstance(record, HoldReleased):
             execute("DELETE FROM hold WHERE snapshot=? AND name=?", (record.snapshot, record.name))

@@ -182,12 +182,16 @@ class ShareFold:
         """Return the highest id that a snapshot was given."""
         return max(self._catalogue.number("last_snapshot"), self._last_taken)
 
-    def retire(self) -> bool:
-        """Close the catalogue for good, unless a reader leases a state of it; return whether it is closed."""
+    def retire(self, is_due: Callable[[], bool]) -> bool:
+        """Close the catalogue for good if `is_due` says so and no reader leases a state of it; return whether it is closed.
+
+        It is asked within the share's turn: what was ordered before counts, and nothing can be ordered behind it.
+        """
         with self.turns.taken():
-            if not self._leased:
+            closes = not self._leased and is_due()
+            if closes:
                 self._catalogue.close()
-            return not self._leased
+            return closes
 
     def close(self) -> None:
         """Close the catalogue."""

@@ -20,7 +20,7 @@ class BackupApi:
         routes = Blueprint("api_backups", __name__, url_prefix="/api/v1")
         routes.add_url_rule("/backups", view_func=self.list_backups)
         routes.add_url_rule("/backups", view_func=self.run_backup, methods=["POST"])
-        routes.add_url_rule("/backups/<int:number>", view_func=self.drop_backup, methods=["DELETE"])
+        routes.add_url_rule("/backups/<number:number>", view_func=self.drop_backup, methods=["DELETE"])
         routes.add_url_rule("/recovery-key", view_func=self.new_recovery_key, methods=["POST"])
         return routes
 

@@ -51,7 +51,7 @@ class KeepingApi:
         routes = Blueprint("api_keeping", __name__, url_prefix="/api/v1")
         share = "/shares/<name:branch>/<name:share>"
         for verb in (self.label, self.hold, self.release, self.delete, self.undelete):
-            address = f"{share}/snapshots/<int:snapshot>/{verb.__name__}"
+            address = f"{share}/snapshots/<number:snapshot>/{verb.__name__}"
             routes.add_url_rule(address, view_func=verb, methods=["POST"])
         routes.add_url_rule(share + "/policy", view_func=self.policy)
         routes.add_url_rule(share + "/policy", view_func=self.set_policy, methods=["PUT"])

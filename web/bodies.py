@@ -55,6 +55,8 @@ def parse_document(body: bytes, shape: type[_T]) -> _T:
         return msgspec.json.decode(body or b"{}", type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestUnreadable(f"the body is not what this address takes: {error}", remedy="see the API") from error
+    except RecursionError as error:  # no document of ours is deeper than a few levels
+        raise RequestUnreadable("the body is nested too deep", remedy="see the API") from error
 
 
 def parse_form(body: bytes) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from werkzeug.routing import BaseConverter, Map
+from werkzeug.routing import BaseConverter, IntegerConverter, Map
 
 
 class ShareNameConverter(BaseConverter):
@@ -17,7 +17,13 @@ class PlainNameConverter(BaseConverter):
     regex = r"[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]{0,127}"
 
 
-CONVERTERS: dict[str, type[BaseConverter]] = {"name": ShareNameConverter, "plain": PlainNameConverter}
+class NumberConverter(IntegerConverter):
+    """A number that a database can hold; none of ours is longer."""
+
+    regex = r"[0-9]{1,18}"
+
+
+CONVERTERS: dict[str, type[BaseConverter]] = {"name": ShareNameConverter, "plain": PlainNameConverter, "number": NumberConverter}
 
 
 def add_converters(url_map: Map) -> None:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,8 +12,16 @@ import pytest
 from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
 from appliance.ballast import Ballast
-from appliance.folding import keep_step
-from appliance.keeping_desk import HoldUnknown, KeepingDesk, LastGood, SnapshotHeld, SnapshotUnknown, TextTooLong
+from appliance.folding import drop_due, keep_step
+from appliance.keeping_desk import (
+    HoldEndUnusable,
+    HoldUnknown,
+    KeepingDesk,
+    LastGood,
+    SnapshotHeld,
+    SnapshotUnknown,
+    TextTooLong,
+)
 from appliance.rights import Rights
 from appliance.root import Root
 from appliance.schedules import Schedules
@@ -147,6 +156,40 @@ def test_a_hold_that_comes_after_the_deletion_still_keeps(desk: Desk) -> None:
     desk.desk.release(OPERATOR, SHARE, first, "late")
     desk.keep()
     assert first not in desk.ids()
+
+
+@pytest.mark.parametrize(
+    "until", ["2300-01-01T00:00:00Z", "2600-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1969-01-01T00:00:00Z"]
+)
+def test_a_hold_that_cannot_be_written_down_is_refused_before_it_is_journaled(desk: Desk, until: str) -> None:
+    first = desk.snapshot()
+    before = desk.share.fold.last_control
+    with pytest.raises(HoldEndUnusable, match=until):
+        desk.desk.hold(OPERATOR, SHARE, first, "audit", "asked for", until)
+    assert desk.share.fold.last_control == before
+    assert desk.actions() == [("snapshot.hold", "refused")]
+    assert desk.snapshot() > first  # the share goes on
+
+
+def test_a_hold_that_comes_while_others_are_dropped_is_not_overtaken(desk: Desk) -> None:
+    """What was to go is looked up once; who holds or takes back the last of it is answered before its turn comes."""
+    first, second, third, _ = [desk.snapshot() for _ in range(4)]
+    for snapshot in (first, second, third):
+        desk.desk.delete(OPERATOR, SHARE, snapshot)
+    desk.clock.move(DAY)
+    opened = desk.share
+    order = opened.fold.order
+
+    def meanwhile(make: Any) -> Any:
+        opened.fold.order = order  # type: ignore[method-assign]
+        dropped = order(make)
+        desk.desk.hold(OPERATOR, SHARE, second, "late", "", None)
+        desk.desk.undelete(OPERATOR, SHARE, third)
+        return dropped
+
+    opened.fold.order = meanwhile  # type: ignore[method-assign]
+    assert drop_due(opened, desk.clock.now_ns()) == [first]
+    assert desk.ids()[:2] == [second, third]
 
 
 def test_what_cannot_be_is_refused_by_name_and_audited(desk: Desk) -> None:

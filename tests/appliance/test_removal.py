@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,6 +135,23 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     yield made
     made.close()
     made.audit.close()
+
+
+def test_a_share_that_is_taken_back_at_the_last_moment_stays(rig: Rig) -> None:
+    """Whoever is answered before the share is closed has it back."""
+    rig.send()
+    rig.desk.delete_share(ADMIN, SHARE)
+    rig.clock.move(DAY)
+    remove = rig.vault.remove
+
+    def meanwhile(*asked: Any) -> bool:
+        rig.desk.undelete_share(ADMIN, SHARE)
+        return remove(*asked)
+
+    rig.vault.remove = meanwhile  # type: ignore[method-assign]
+    rig.keep()
+    assert rig.removed == []
+    assert rig.vault.share(SHARE).reader.ledger.snapshots()
 
 
 def test_a_deleted_share_goes_after_the_delay_and_not_before(rig: Rig) -> None:

@@ -157,3 +157,15 @@ def test_a_barriers_id_is_the_same_again_when_a_snapshot_before_it_was_dropped_w
         assert (rig.reader.ledger.snapshots(), rig.reader.ledger.holds()) == (rows, holds)
     assert [row.id for row in rows] == [kept.id, barrier.id]
     assert set(holds) == {barrier.id}
+
+
+def test_a_hold_longer_than_the_catalogue_can_write_down_stops_no_fold(rig: ShareRig) -> None:
+    """An earlier release journaled such holds, and met them again at every start."""
+    rig.send([b"a"], [Create(0, Kind.FILE, PLAIN)])
+    kept = rig.snapshot("kept")
+    rig.fold.order(lambda number, _: HoldSet(number, kept.id, "audit", "anna", "asked for", 2**64 - 1))
+    for again in (rig.reopen, rig.lose_catalogue):
+        again()
+        rig.send([b"b"], [Create(0, Kind.FILE, PLAIN)])
+        rig.fold.fold_all()
+        assert [hold.expires_ns for hold in rig.reader.ledger.holds()[kept.id]] == [2**63 - 1]

@@ -50,3 +50,20 @@ def test_prune_asks_for_one_share_or_all(program: FlaskClient, appliance: Memory
     assert answer == {
         "decisions": [{"share": "leeds/finance", "snapshot": 3, "keep": True, "reasons": ["newest"], "frees_bytes": 0}]
     }
+
+
+@pytest.mark.parametrize("number", ["9" * 19, "9" * 40, "9" * 5000])
+def test_a_snapshot_of_a_number_that_none_can_have_is_unknown(
+    program: FlaskClient, appliance: MemoryOperations, number: str
+) -> None:
+    answer = program.post(f"/api/v1/shares/leeds/office/snapshots/{number}/delete")
+    assert answer.status_code == 404 and answer.get_json()["error"]["type"] == "not_found"
+    assert program.delete(f"/api/v1/backups/{number}").status_code == 404
+    assert appliance.keeping.asked == []
+
+
+def test_a_body_nested_deeper_than_can_be_read_is_refused(program: FlaskClient, appliance: MemoryOperations) -> None:
+    for depth in (10_000, 400_000):
+        body = b'{"schedule":' + b"[" * depth + b"]" * depth + b"}"
+        answer = program.put("/api/v1/shares/leeds/office/policy", data=body)
+        assert answer.status_code == 400 and answer.get_json()["error"]["type"] == "request_unreadable"
