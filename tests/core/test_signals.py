@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -36,6 +37,15 @@ def test_a_signal_ends_a_wait_that_began_before_it_and_one_that_begins_after_it(
             assert ended.wait(10)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT raise, as it does unless whoever started the tests had it ignored (a shell's background job)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_what_was_set_before_is_set_again_after_it() -> None:
     handler = signal.getsignal(signal.SIGINT)
     threads = threading.active_count()
