@@ -78,7 +78,8 @@ def test_people_and_agents_go_on_after_everything_but_packs_and_journal_was_lost
     refused = rig.appliance("share", "list", check=False)
     assert refused.code == 7 and "part_missing" in refused.err
     mistyped = rig.folder / "mistyped"
-    mistyped.write_text("x" + key.read_text()[1:])
+    right = key.read_text()
+    mistyped.write_text(("y" if right[0] == "x" else "x") + right[1:])
     wrong = rig.appliance("rebuild", "--recovery-key-file", str(mistyped), check=False)
     assert wrong.code == 4 and "recovery_key_mistyped" in wrong.err and "group 1" in wrong.err
     other = rig.folder / "other"
