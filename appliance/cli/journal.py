@@ -57,7 +57,7 @@ def show_journal(call: Call, share: str, path: bytes) -> None:
                 row["what"],
                 "" if row["offset"] is None else f"{row['offset']}+{row['length']}",
                 "" if row["size_bytes"] is None else size(row["size_bytes"]),
-                row["path"] or "",
+                "" if row["path"] is None else row["path"] or "/",
             )
             for row in found["changes"]
         )

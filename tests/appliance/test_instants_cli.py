@@ -11,7 +11,7 @@ import pytest
 
 from appliance.root import Root
 from core.clock import NANOSECONDS, format_time
-from staging.changes import Attributes, Create, Group, Kind, Rename, Truncate, Unlink, Write
+from staging.changes import Attributes, Create, Group, Kind, Rename, SetAttributes, Truncate, Unlink, Write
 from tests.appliance.program import SHARE, Program, VaultRig
 from tests.appliance.settable_clock import SettableClock
 
@@ -141,6 +141,13 @@ def test_the_journal_tells_its_window_and_what_happened_to_a_file(asked: Program
     ]
     assert b"Every instant from" in asked.run("journal", "list", SHARE).stdout
     assert asked.run("journal", "show", SHARE, "never").returncode == 3
+
+
+def test_what_happened_to_the_share_itself_is_told_of_its_root(worked: Program) -> None:
+    rig = VaultRig(worked.root)
+    rig.send([b""], [SetAttributes(0, PLAIN)])
+    rig.close()
+    assert worked.run("journal", "show", SHARE).stdout.rstrip().endswith(b" /")
 
 
 def test_a_renamed_file_is_told_under_both_names(worked: Program) -> None:
