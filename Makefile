@@ -17,8 +17,8 @@ test: $(STAMP) system-packages check installed
 	$(INSTALLED)/bin/python -m pytest -n 2 -m "not long" tests/end_to_end $(ARGS)
 
 test-long: $(STAMP) system-packages installed
-	$(BIN)/python -m pytest -n 2 -m "long" --ignore tests/end_to_end $(ARGS)
-	$(INSTALLED)/bin/python -m pytest -n 2 -m "long" tests/end_to_end $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "long" --ignore tests/end_to_end $(ARGS)
+	$(INSTALLED)/bin/python -m pytest -n 2 --dist worksteal -m "long" tests/end_to_end $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

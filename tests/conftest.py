@@ -6,6 +6,8 @@ open (descriptors, the memory of what was read, disks that cannot be unmounted) 
 
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from snapshots.chunk_store import ChunkStore
 from snapshots.view_db import CatalogueReader
 from staging.journal import Journal
+from tests.in_memory import folder_in_memory
 
 settings.register_profile("stagekeeper", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("stagekeeper")
@@ -21,8 +24,23 @@ settings.load_profile("stagekeeper")
 _CLOSED = (Journal, ChunkStore, CatalogueReader)  # closing these again does nothing
 
 
+@pytest.fixture
+def folders() -> Iterator[ExitStack]:
+    """Hold folders in memory until everything in them is closed."""
+    with ExitStack() as held:
+        yield held
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path, folders: ExitStack) -> Path:
+    """Give a test that is marked `in_memory` a folder there, any other its folder on the disk."""
+    if request.node.get_closest_marker("in_memory"):
+        return folders.enter_context(folder_in_memory())
+    return tmp_path
+
+
 @pytest.fixture(autouse=True)
-def what_was_opened_is_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def what_was_opened_is_closed(monkeypatch: pytest.MonkeyPatch, folders: ExitStack) -> Iterator[None]:
     """Close every journal, store and reader that the test made, the newest first."""
     opened: list[weakref.ref[Any]] = []  # a test may go through thousands of stores: what nothing refers to any more is let go
 

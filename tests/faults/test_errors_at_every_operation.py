@@ -15,6 +15,8 @@ from core.errors import StagekeeperError, Stopped, TryLater
 from tests.faults.whole_life import SMALL_PACKS, Ledger, check, play, play_on
 from tests.faulty_files import FaultyFiles
 
+pytestmark = pytest.mark.in_memory
+
 SAMPLE = 7
 FAULTS = ("EIO", "ENOSPC")
 

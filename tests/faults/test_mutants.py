@@ -25,7 +25,7 @@ from tests.faulty_files import FaultyFiles, Killed
 
 Patch = pytest.MonkeyPatch
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.in_memory]
 
 
 class Lazy(FaultyFiles):

@@ -2,8 +2,6 @@
 
 import random
 import shutil
-import tempfile
-from pathlib import Path
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -24,6 +22,7 @@ from staging.changes import (
     Unlink,
     Write,
 )
+from tests.in_memory import make_folder
 from tests.naive_tree import NaiveTree
 from tests.share_rig import ShareRig, listing
 
@@ -92,7 +91,7 @@ class FoldMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = make_folder()
         self.rig = ShareRig(self.folder)
         self.refs = [self.rig.put(data) for data in CONTENTS]
         by_digest = {ref.digest: data for ref, data in zip(self.refs, CONTENTS, strict=True) if ref}

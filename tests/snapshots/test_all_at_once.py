@@ -40,6 +40,8 @@ from staging.protocol import PeerRefused
 from tests.snapshots.collect_rig import HOUR, CollectRig, roots_of
 from tests.snapshots.test_delta import edited, text
 
+pytestmark = pytest.mark.in_memory
+
 PLAIN = Attributes(0o644, 0, 0, 0)
 NAMES = [b"a", b"b", b"c"]
 KEEP_LITTLE = JournalPolicy(keep_ns=24 * HOUR * NANOSECONDS, max_bytes=1)

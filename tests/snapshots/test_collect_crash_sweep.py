@@ -28,6 +28,8 @@ from tests.share_rig import listing
 from tests.snapshots.collect_rig import CollectRig, pack_bytes
 from tests.snapshots.test_delta import edited, text
 
+pytestmark = pytest.mark.in_memory
+
 PLAIN = Attributes(0o644, 0, 0, 0)
 NOISE = [random.Random(seed).randbytes(9_000) for seed in range(24)]
 NAMED = range(0, 24, 5)

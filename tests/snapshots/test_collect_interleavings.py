@@ -38,6 +38,8 @@ from staging.references import simple_changes
 from tests.share_rig import listing
 from tests.snapshots.collect_rig import HOUR, CollectRig, roots_of
 
+pytestmark = pytest.mark.in_memory
+
 PLAIN = Attributes(0o644, 0, 0, 0)
 OLD = random.Random(1).randbytes(150_000)  # two chunks and a node
 DAY = 24 * HOUR

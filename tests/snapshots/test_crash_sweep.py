@@ -21,6 +21,8 @@ from tests.faulty_files import FaultyFiles, Killed
 from tests.naive_tree import NaiveTree
 from tests.share_rig import ShareRig, listing
 
+pytestmark = pytest.mark.in_memory
+
 PATHS = [b"d", b"d/a", b"d/b", b"c", b"e"]
 PLAIN = Attributes(0o644, 0, 0, 5)
 CONTENTS = [random.Random(n).randbytes(size) for n, size in enumerate((3_000, 90_000, 400_000))]

@@ -16,6 +16,8 @@ from staging.changes import Attributes, Barrier, Change, Create, Group, Kind, Mi
 from tests.faulty_files import FaultyFiles
 from tests.share_rig import ShareRig, listing
 
+pytestmark = pytest.mark.in_memory
+
 PLAIN = Attributes(0o644, 0, 0, 7)
 
 

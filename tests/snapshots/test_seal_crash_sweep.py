@@ -12,6 +12,8 @@ from staging.changes import Attributes, Change, Content, Create, Kind, Mirror, U
 from tests.faulty_files import FaultyFiles, Killed
 from tests.share_rig import ShareRig, listing
 
+pytestmark = pytest.mark.in_memory
+
 PLAIN = Attributes(0o644, 0, 0, 5)
 NAMES = [b"%02d" % number for number in range(8)]
 

@@ -27,6 +27,8 @@ from tests.appliance.backups.backup_rig import BackupRig, users
 from tests.appliance.settable_clock import SettableClock
 from tests.faulty_files import FaultyFiles, Killed
 
+pytestmark = pytest.mark.in_memory
+
 DAY_NS = 86_400 * NANOSECONDS
 FIRST_NIGHT = datetime(2026, 1, 1, 2, tzinfo=UTC)
 
