@@ -1,8 +1,11 @@
 """Moments: what stands behind the `@` of `B/S@M`, and which sequence it means.
 
 None = the live state; `latest` = the newest snapshot; a number = the snapshot with that id; `GMT-2026.11.22-07.00.00` or an RFC
-3339 time = the snapshot taken in that second, else the last change received by then; `seq:N` = after change N. Instants are
-answered inside the journal's window; before and behind it they are refused with its bounds, never silently rounded.
+3339 time of whole seconds = the snapshot taken in that second, else the last change received by then; a time with a fraction is
+an instant, and a snapshot only if that was taken in the same microsecond; `seq:N` = after change N. Instants are answered inside
+the journal's window; before and behind it they are refused with its bounds, never silently rounded.
+
+Times are told in microseconds, cut off: a time that was told and is asked for again means the end of its microsecond.
 """
 
 import re
@@ -14,6 +17,7 @@ from core.errors import NotFound
 from snapshots.ledger_db import SnapshotRow
 
 _MAX_CHARACTERS = 64
+_TOLD_NS = 1000  # to what times are told
 _GMT = re.compile(r"GMT-(\d{4})\.(\d\d)\.(\d\d)-(\d\d)\.(\d\d)\.(\d\d)")
 _REMEDY = "use @latest, a snapshot's id, a time like @2026-11-22T07:00:00Z, or @seq:N"
 
@@ -81,14 +85,19 @@ def _at_time(text: str, snapshots: Sequence[SnapshotRow], ask: AskWindow) -> Res
         instant = parse_time("{}-{}-{}T{}:{}:{}Z".format(*token.groups()) if token else text)
     except TimeUnreadable as error:
         raise NoSuchMoment(f"not a moment: @{text}", remedy=_REMEDY) from error
-    second = instant // NANOSECONDS
-    taken = [row for row in snapshots if row.taken_ns == instant]
-    taken = taken or [row for row in snapshots if row.taken_ns // NANOSECONDS == second]
+    taken = _taken_in(snapshots, instant, _TOLD_NS)
+    if not taken and instant % NANOSECONDS == 0:
+        taken = _taken_in(snapshots, instant, NANOSECONDS)
     if taken:
         return Resolved(taken[-1].sequence, taken[-1])
     window = ask()
-    _check(window, window.from_ns <= instant <= window.until_ns, f"the state at {text} cannot be read")
-    return Resolved(window.sequence_at(instant), None, asked_ns=instant)
+    end = instant + _TOLD_NS - 1
+    _check(window, window.from_ns <= end and instant <= window.until_ns, f"the state at {text} cannot be read")
+    return Resolved(window.sequence_at(end), None, asked_ns=instant)
+
+
+def _taken_in(snapshots: Sequence[SnapshotRow], instant: int, span_ns: int) -> list[SnapshotRow]:
+    return [row for row in snapshots if row.taken_ns // span_ns == instant // span_ns]
 
 
 def _snapshot(text: str, snapshots: Sequence[SnapshotRow]) -> Resolved:

@@ -187,6 +187,42 @@ def test_an_instant_outside_the_window_is_refused_with_its_bounds(text: str) -> 
         resolve_moment(text, SHOTS, 33, lambda: EMPTY)
 
 
+TAKEN_NS = 1_700_000_000 * NANOSECONDS + 500_000_900  # told as .500000
+CHANGED_NS = TAKEN_NS + 200_000_000
+
+
+def last_up_to(time_ns: int) -> int:
+    return sum(sequence for sequence, when in ((9, 0), (1, TAKEN_NS), (1, CHANGED_NS)) if when <= time_ns)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "sequence", "snapshot"),
+    [
+        ("", 10, 1),
+        (".0", 10, 1),
+        (".499999", 9, None),
+        (".500000", 10, 1),
+        (".5", 10, 1),
+        (".500001", 10, None),
+        (".7", 11, None),
+        (".700000", 11, None),
+        (".699999", 10, None),
+        (".9", 11, None),
+    ],
+)
+def test_a_fraction_of_a_second_means_what_was_there_by_then(fraction: str, sequence: int, snapshot: int | None) -> None:
+    shots = [SnapshotRow(1, 10, TAKEN_NS, "", "command", 1)]
+    window = Window(9, 11, TAKEN_NS - NANOSECONDS, CHANGED_NS + NANOSECONDS, last_up_to)
+    found = resolve_moment(f"2023-11-14T22:13:20{fraction}Z", shots, 11, lambda: window)
+    assert (found.sequence, found.snapshot.id if found.snapshot else None) == (sequence, snapshot)
+
+
+def test_the_bounds_that_a_refusal_tells_can_be_asked_for() -> None:
+    window = Window(9, 11, TAKEN_NS, CHANGED_NS, last_up_to)
+    assert resolve_moment(format_time(TAKEN_NS), [], 11, lambda: window).sequence == 10
+    assert resolve_moment(format_time(CHANGED_NS), [], 11, lambda: window).sequence == 11
+
+
 @given(st.integers(0, 4_000_000_000).map(lambda second: second * NANOSECONDS))
 def test_a_gmt_token_and_a_time_mean_the_same_snapshot(time_ns: int) -> None:
     shots = [SnapshotRow(1, 5, time_ns, "", "", 1)]
