@@ -15,6 +15,9 @@ from snapshots.pack_format import Location, PackDamaged, PackedRecord
 from snapshots.pack_reader import PackReader
 from staging.chunk_format import ChunkDamaged, ChunkKind, address_of, unpack_chunk
 
+_DEEPEST = 4
+"""Bases are stored whole, so one is below a delta; more are read as long as they end, less deep than this."""
+
 
 class ChunkLost(Damaged):
     """A chunk that something names is not in the store, or its bytes are wrong."""
@@ -58,15 +61,15 @@ class ChunkReader:
         """Return the record at this very location once its bytes were compared with its address; raise `ChunkLost`."""
         return self._record_at(location, kind, digest, {})[0]
 
-    def _read(self, kind: ChunkKind, digest: Digest, located: Mapping[Digest, Location]) -> bytes | memoryview:
-        """Return a chunk's checked bytes; `located` spares looking it and its base up."""
+    def _read(self, kind: ChunkKind, digest: Digest, located: Mapping[Digest, Location], depth: int = 0) -> bytes | memoryview:
+        """Return a chunk's checked bytes; `located` spares looking it and its base up, `depth` counts the deltas above it."""
         location = located.get(digest) or self._locate(digest)
         try:
-            return self._read_at(location, kind, digest, located)
+            return self._record_at(location, kind, digest, located, depth)[1]
         except ChunkLost as error:
             there = self._locate(digest)
             if there != location:
-                return self._read_at(there, kind, digest, {})
+                return self._record_at(there, kind, digest, {}, depth)[1]
             if error.digest == digest:  # not when it is its base that is lost
                 self._on_damage(digest)  # from now on `missing` asks for it, and what comes takes the bad record's place
             raise
@@ -77,16 +80,11 @@ class ChunkReader:
             raise ChunkLost(f"chunk {digest.hex()} is not in the store", digest)
         return location
 
-    def _read_at(
-        self, location: Location, kind: ChunkKind, digest: Digest, located: Mapping[Digest, Location]
-    ) -> bytes | memoryview:
-        return self._record_at(location, kind, digest, located)[1]
-
     def _record_at(
-        self, location: Location, kind: ChunkKind, digest: Digest, located: Mapping[Digest, Location]
+        self, location: Location, kind: ChunkKind, digest: Digest, located: Mapping[Digest, Location], depth: int = 0
     ) -> tuple[PackedRecord, bytes | memoryview]:
         """Return the record at a location and its checked bytes."""
-        base = self._read_base(location.base, kind, digest, located) if location.base is not None else None
+        base = self._read_base(location.base, kind, digest, located, depth) if location.base is not None else None
         try:
             record = self._packs.read(location)
             chunk = record.chunk
@@ -104,8 +102,12 @@ class ChunkReader:
                 f"chunk {digest.hex()} in pack {location.pack} at {location.offset}: {error.message}", digest
             ) from error
 
-    def _read_base(self, base: Digest, kind: ChunkKind, digest: Digest, located: Mapping[Digest, Location]) -> bytes | memoryview:
+    def _read_base(
+        self, base: Digest, kind: ChunkKind, digest: Digest, located: Mapping[Digest, Location], depth: int
+    ) -> bytes | memoryview:
+        if depth == _DEEPEST:
+            raise ChunkLost(f"chunk {digest.hex()} is one of many deltas that stand on each other", digest)
         try:
-            return self._read(kind, base, located)
+            return self._read(kind, base, located, depth + 1)
         except ChunkLost as error:
             raise ChunkLost(f"chunk {digest.hex()} is a delta on another: {error.message}", base) from error

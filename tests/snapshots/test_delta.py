@@ -193,6 +193,43 @@ def test_deltas_are_found_again_from_records_and_from_trailers(tmp_path: Path, m
     assert [again.data(digest_of(data)) for data in datas] == datas
 
 
+def stand_on(store: ChunkStore, digests: list[Digest], bases: list[Digest]) -> None:
+    """Write records that say of each chunk that it is a delta on the base beside it, and let the index tell the same."""
+    deltas = [
+        StoredChunk(ChunkKind.DATA, digest, fmt.DELTA, 3_000, bytes(base) + b"not a delta")
+        for digest, base in zip(digests, bases, strict=True)
+    ]
+    entries = store._packs.append(deltas, fmt.domain_key("b"))
+    store._packs.sync()
+    store._index.add(entries, [], {}, 1, healed=set(digests))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 1000])
+def test_deltas_that_stand_on_each_other_are_lost_and_named_and_heal(tmp_path: Path, count: int) -> None:
+    store = open_store(tmp_path)
+    datas = [text(3_000, seed) for seed in range(count)]
+    digests = [put(store, data) for data in datas]
+    stand_on(store, digests, digests[1:] + digests[:1])
+    with pytest.raises(ChunkLost, match=f"chunk {digests[0].hex()} is .*deltas that stand on each other"):
+        store.data(digests[0])
+    keys = [(ChunkKind.DATA, digest) for digest in digests]
+    for _ in range(9):
+        asked = {digest for _, digest in store.missing("b", keys)}
+        if not asked and readable(store, digests[0]):
+            break
+        for data in datas:
+            if digest_of(data) in asked:
+                store.put("b", [pack_chunk(ChunkKind.DATA, data)])
+    assert not asked, "the agent is asked for what is lost until nothing is"
+
+
+def readable(store: ChunkStore, digest: Digest) -> bool:
+    try:
+        return bool(store.data(digest))
+    except ChunkLost:
+        return False
+
+
 def test_a_rebuild_prefers_the_whole_record_whatever_came_first(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     data = text(50_000)
