@@ -5,7 +5,8 @@ does not hold yet is found in the catalogue. So it needs no process of its own.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from appliance.share_worker import Step
 from appliance.vault import OpenShare, Vault
@@ -35,9 +36,11 @@ class FindIndexes:
                 known = self._indexes[share.name] = (share, NameIndex(path, share.reader))
             return known[1]
 
-    def forget(self, share: OpenShare) -> None:
-        """Remove a share's index, which is made anew behind the fold: something in it must not exist any more."""
-        self.index(share).forget()
+    @contextmanager
+    def emptied(self, share: OpenShare) -> Iterator[None]:
+        """Remove a share's index, and let it be made anew only behind the context: something in it is to exist no more."""
+        with self.index(share).emptied():
+            yield
 
     def close(self) -> None:
         """Close all indexes; nobody may be asking."""

@@ -57,7 +57,7 @@ def make_parts(plumbing: Plumbing) -> Parts:
         vault.close()
 
     schedules = Schedules(plumbing.database, plumbing.clock)
-    purge = PathPurge(plumbing.root.db / "inventory.db", plumbing.clock.now_ns, indexes.forget)
+    purge = PathPurge(plumbing.root, plumbing.clock.now_ns, indexes.emptied)
     removing = RemovalParts(vault, workers.keep, rights, audit, desk.share_status, branch_removal, purge)
     return Parts(
         shares=desk,

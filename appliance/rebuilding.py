@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from appliance.backup_restore import Restored, restore_backup
 from appliance.recovery_key import RecoveryKey
-from appliance.root import Root, check_owner, make_parts_again, open_root
+from appliance.root import SET_ASIDE, Root, check_owner, make_parts_again, open_root
 from appliance.root_lock import RootLock
 from appliance.vault import Vault
 from core.clock import Clock, SystemClock
@@ -24,7 +24,6 @@ from core.errors import Damaged, TryLater
 from web.share_values import Progress
 
 _NOTE = "rebuilding"
-_ASIDE = "before-rebuild"
 _MOVING = "moving to "  # stands before the folder's name in the note until all that is old lies there
 
 
@@ -106,9 +105,9 @@ def _begin(root: Root, files: FileLayer) -> Path:
     note = root.db / _NOTE
     if not note.exists():
         number = 1
-        while (root.db / f"{_ASIDE}-{number}").exists():
+        while (root.db / f"{SET_ASIDE}-{number}").exists():
             number += 1
-        replace_file(note, f"{_MOVING}{_ASIDE}-{number}".encode(), files)
+        replace_file(note, f"{_MOVING}{SET_ASIDE}-{number}".encode(), files)
     begun = note.read_text()
     aside = root.db / begun.removeprefix(_MOVING)
     if not begun.startswith(_MOVING):

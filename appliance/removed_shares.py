@@ -2,11 +2,12 @@
 
 The rename is the one step that decides: before it the share is there, behind it the share is gone and what is left is removed
 at once, at the next start, or before another share takes the name. Packs are not touched: collect frees what nothing names.
+Catalogues of the share that a rebuild moved aside go with it: they hold the same names.
 """
 
 from contextlib import suppress
 
-from appliance.root import Root
+from appliance.root import SET_ASIDE, Root
 from core.durable import FileLayer, move_file, remove_file, remove_folder
 from core.errors import StagekeeperError
 
@@ -32,7 +33,16 @@ def finish_removal(root: Root, share: str, files: FileLayer) -> None:
                 path = root.db / kind / branch / f"{name}.db{suffix}"
                 if path.exists():
                     remove_file(path, files)
+        remove_set_aside(root, share, files)
         remove_folder(folder, files)
+
+
+def remove_set_aside(root: Root, share: str, files: FileLayer) -> None:
+    """Remove a share's catalogues from what rebuilds moved aside."""
+    branch, name = share.split("/")
+    for suffix in _SUFFIXES:
+        for path in sorted(root.db.glob(f"{SET_ASIDE}-*/shares/{branch}/{name}.db{suffix}")):
+            remove_file(path, files)
 
 
 def finish_removals(root: Root, files: FileLayer) -> None:

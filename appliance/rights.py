@@ -52,10 +52,11 @@ SCOPES = ("all", "read")
 _VIEWS = frozenset({Action.VIEW_SHARES, Action.VIEW_STATS, Action.VIEW_BRANCHES, Action.VIEW_SCHEDULES, Action.VIEW_BACKUPS})
 _FILES = frozenset({Action.VIEW_SHARES, Action.BROWSE, Action.DOWNLOAD})
 _ALL = frozenset(Action)
+_OWNERS = frozenset({Action.CHANGE_RECOVERY_KEY, Action.PURGE})  # no session and no token may do these, whoever stole it
 _READS = _VIEWS | _FILES | {Action.VIEW_ACCOUNTS, Action.VIEW_AUDIT}
 _BY_ROLE: dict[str, frozenset[Action]] = {
     "owner": _ALL,
-    "admin": _ALL - {Action.CHANGE_RECOVERY_KEY},
+    "admin": _ALL - _OWNERS,
     "operator": _VIEWS
     | _FILES
     | {
@@ -145,7 +146,10 @@ class Rights:
     def check(self, actor: Actor, action: Action) -> None:
         """Raise `AccessDenied` unless the actor may do this at all."""
         if not allows(actor, action):
-            raise AccessDenied(f"{_who(actor)} may not {action.value}", remedy="ask an administrator")
+            at_hand = "the owner may, with `stagekeeper` on the appliance's own machine"
+            raise AccessDenied(
+                f"{_who(actor)} may not {action.value}", remedy=at_hand if action in _OWNERS else "ask an administrator"
+            )
 
     def check_path(self, actor: Actor, action: Action, share: str, path: RelPath = ROOT) -> Reach:
         """Raise `AccessDenied` unless the actor may do this with something at or below the path; return how far."""

@@ -20,6 +20,8 @@ _ROOT_MARKER = "store-id"
 _PART_MARKER = ".store-id"
 _PARTS = ("journal", "packs", "db", "audit")  # what may stand on a disk of its own
 _PLAIN = ("run", "tls")
+SET_ASIDE = "before-rebuild"
+"""Folders of this name, with a number, hold below db/ what a rebuild moved aside."""
 
 
 class RootNotFound(NotFound):

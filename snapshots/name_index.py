@@ -7,7 +7,7 @@ is not believed and made anew.
 
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from core.database import DatabaseBusy, DatabaseDamaged, DatabaseError, DatabaseTooNew, OperationalError
@@ -68,10 +68,12 @@ class NameIndex:
             cover = after
         yield from self._unindexed(wanted, 0, cover)
 
-    def forget(self) -> None:
-        """Remove what is indexed; the next steps make it anew."""
+    @contextmanager
+    def emptied(self) -> Iterator[None]:
+        """Remove what is indexed, durably; no step makes it anew before the context ends."""
         with self._lock:
             self._begin_anew()
+            yield
 
     def close(self) -> None:
         """Close the files; nobody may be asking."""

@@ -6,6 +6,8 @@ nothing of it, takes the place of all seals before. A crash in between leaves th
 any time.
 """
 
+from collections.abc import Callable
+
 from core.digest import Digest
 from core.errors import TryLater
 from core.relpath import RelPath
@@ -24,12 +26,17 @@ class ShareBusy(TryLater):
     """So many changes come that the fold does not catch up for a moment."""
 
 
-def order_purge(fold: ShareFold, path: RelPath, now_ns: int) -> Purged:
-    """Journal that a path is purged, and purge it; durable on return. Raises `ShareBusy`."""
+def order_purge(fold: ShareFold, path: RelPath, now_ns: int, check: Callable[[], None] = lambda: None) -> Purged:
+    """Journal that a path is purged, and purge it; durable on return. Raises `ShareBusy`.
+
+    `check` is called in the share's turn: while it looks, nobody takes a snapshot, a hold or a lease. What it raises leaves
+    the share as it was.
+    """
 
     def make(number: int, position: Position) -> PathPurged:
         if position.sequence != fold.sequence:
             raise ShareBusy("changes come faster than they are folded", remedy="try again in a moment")
+        check()
         return PathPurged(number, path, now_ns)
 
     for attempt in range(_ATTEMPTS):

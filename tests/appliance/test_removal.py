@@ -4,7 +4,7 @@ import base64
 import itertools
 import random
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from appliance.rights import Rights
 from appliance.root import Root
 from appliance.share_desk import ShareDesk
 from appliance.share_worker import ShareWorker
-from appliance.vault import ShareNotFound, Vault
+from appliance.vault import OpenShare, ShareNotFound, Vault
 from core.database import DatabaseClosed
 from core.errors import StagekeeperError
 from core.relpath import parse_path
@@ -50,6 +50,7 @@ from tests.snapshots.collect_rig import place
 from web.errors import AccessDenied
 from web.operations import Actor
 
+OWNER = Actor("owner", "owner")
 ADMIN = Actor("admin", "admin")
 OPERATOR = Actor("oscar", "operator")
 PLAIN = Attributes(0o644, 0, 0, 0)
@@ -84,8 +85,8 @@ class Rig:
         self.branches = Branches(self.database, self.clock, random.Random(7).randbytes, "ab" * 32)
         self.branch_removal = BranchRemoval(self.vault, self.branches)
         shown = self.shares.share_status
-        inventory = self.folder / "db" / "inventory.db"
-        paths = PathPurge(inventory, self.clock.now_ns, FindIndexes(self.vault).forget)
+        self.indexes = FindIndexes(self.vault)
+        paths = PathPurge(root, self.clock.now_ns, self.indexes.emptied, self.files)
         self.desk = RemovalDesk(RemovalParts(self.vault, keeper, rights, self.audit, shown, self.branch_removal, paths))
 
     def close(self) -> None:
@@ -431,7 +432,7 @@ def test_a_purge_tells_what_went_and_where_copies_are(rig: Rig) -> None:
     labels = tuple(SnapshotLabel(SHARE, number, 1, "2026-11-22T07:00:00Z", "") for number in (1, 99))
     with closing(InventoryDb(rig.folder / "db" / "inventory.db")) as inventory:
         barcodes = [inventory.begin_set((label,), 5, None).barcode for label in labels]
-    report = rig.desk.purge(ADMIN, SHARE, parse_path(b"a"))
+    report = rig.desk.purge(OWNER, SHARE, parse_path(b"a"))
     assert (report.names, report.versions, report.was_live, report.snapshots) == (1, 1, True, [1])
     assert ([*report.cartridges, *report.cartridges_to_check], report.path) == (barcodes, "a")
     assert report.freed_after == "2026-11-27T07:00:00.000000Z"
@@ -447,15 +448,79 @@ def test_what_may_not_be_purged_is_refused_by_name_with_nothing_done(rig: Rig) -
     fold = rig.vault.share(SHARE).fold
     fold.order(lambda number, _: HoldSet(number, 1, "court", "oscar", "", 0))
     with pytest.raises(PurgeHeld, match=r"court \(oscar\) on snapshot 1"):
-        rig.desk.purge(ADMIN, SHARE, parse_path(b"a"))
+        rig.desk.purge(OWNER, SHARE, parse_path(b"a"))
     with pytest.raises(RootPurged):
-        rig.desk.purge(ADMIN, SHARE, parse_path(b""))
-    with pytest.raises(AccessDenied):
-        rig.desk.purge(OPERATOR, SHARE, parse_path(b"b"))
+        rig.desk.purge(OWNER, SHARE, parse_path(b""))
+    for actor in (OPERATOR, ADMIN):
+        with pytest.raises(AccessDenied) as denied:
+            rig.desk.purge(actor, SHARE, parse_path(b"b"))
+        assert "the owner may" in denied.value.remedy
     with fold.lease(), pytest.raises(PurgeBusy):
-        rig.desk.purge(ADMIN, SHARE, parse_path(b"nothing"))
-    assert rig.actions() == [("purge", "refused")] * 4
+        rig.desk.purge(OWNER, SHARE, parse_path(b"nothing"))
+    assert rig.actions() == [("purge", "refused")] * 5
     assert rig.vault.share(SHARE).reader.ledger.purged() == 0
+
+
+def test_a_hold_or_a_reader_that_comes_before_the_order_outranks_it(rig: Rig) -> None:
+    rig.send()
+    fold, asked = rig.vault.share(SHARE).fold, parse_path(b"a")
+
+    @contextmanager
+    def hold(share: OpenShare) -> Iterator[None]:
+        fold.order(lambda number, _: HoldSet(number, 1, "court", "oscar", "", 0))
+        yield
+
+    @contextmanager
+    def read(share: OpenShare) -> Iterator[None]:
+        with fold.lease():
+            yield
+
+    for meanwhile, refusal in ((read, PurgeBusy), (hold, PurgeHeld)):
+        with pytest.raises(refusal):
+            PathPurge(rig.vault.root, rig.clock.now_ns, meanwhile).purge(rig.vault.share(SHARE), asked)
+    assert rig.vault.share(SHARE).reader.ledger.purged() == 0
+
+
+def test_a_snapshot_that_comes_before_the_order_is_told_too(rig: Rig) -> None:
+    rig.send()
+
+    @contextmanager
+    def take(share: OpenShare) -> Iterator[None]:
+        share.fold.take_snapshot("", "command", rig.clock.now_ns())
+        yield
+
+    report = PathPurge(rig.vault.root, rig.clock.now_ns, take).purge(rig.vault.share(SHARE), parse_path(b"a"))
+    assert report.snapshots == [1, 2]
+
+
+def test_a_crash_at_any_step_leaves_no_index_and_no_catalogue_set_aside_with_what_was_purged(tmp_path: Path) -> None:
+    whole, at = 0, 0
+    while at <= whole:
+        (tmp_path / str(at)).mkdir()
+        rig = Rig(tmp_path / str(at))
+        rig.send(names=[b"%03d a name that must go" % number for number in range(300)])
+        index, begun = rig.folder / "db" / "find" / "leeds" / "finance.db", rig.files.count
+        while rig.indexes.index(rig.vault.share(SHARE)).step(rig.vault.share(SHARE).fold.sequence):
+            pass
+        aside = rig.folder / "db" / "before-rebuild-1" / "shares" / "leeds" / "finance.db"
+        aside.parent.mkdir(parents=True)
+        for left in (aside, aside.with_name("finance.db-wal"), aside.with_name("finance.dbx")):
+            left.write_bytes(b"a catalogue")
+        assert index.exists()
+        rig.files.at = rig.files.count + at if at else 0
+        try:
+            rig.desk.purge(OWNER, SHARE, parse_path(b"007 a name that must go"))
+            whole = whole or rig.files.count - begun
+        except Killed:
+            pass
+        rig.files = FaultyFiles()
+        rig.open()
+        if rig.vault.share(SHARE).reader.ledger.purged() or not at:
+            assert not index.exists() and [path.name for path in aside.parent.iterdir()] == ["finance.dbx"]
+        at += 1
+        rig.close()
+        rig.audit.close()
+    assert whole > 6, "the sweep must really meet the operations"
 
 
 def test_collect_frees_what_was_purged(rig: Rig) -> None:
@@ -474,7 +539,7 @@ def test_collect_frees_what_was_purged(rig: Rig) -> None:
     send(Content(0, Chunk(chunk.digest, len(secret)), PLAIN))
     opened.fold.fold_all()
     opened.fold.take_snapshot("", "command", rig.clock.now_ns())
-    rig.desk.purge(ADMIN, SHARE, parse_path(b"a"))
+    rig.desk.purge(OWNER, SHARE, parse_path(b"a"))
     rig.keep()
     send(Create(0, Kind.FILE, PLAIN))
     for _ in range(5):

@@ -17,7 +17,7 @@ PATHS = st.lists(st.sampled_from([b"a", b"b", b"c"]), max_size=4).map(lambda nam
     ("role", "denied"),
     [
         ("owner", set()),
-        ("admin", {Action.CHANGE_RECOVERY_KEY}),
+        ("admin", {Action.CHANGE_RECOVERY_KEY, Action.PURGE}),
         ("operator", {Action.CHANGE_BRANCHES, Action.CHANGE_POLICY, Action.VIEW_ACCOUNTS, Action.CHANGE_ACCOUNTS,
                       Action.VIEW_AUDIT, Action.CHANGE_RECOVERY_KEY, Action.DROP_BACKUP, Action.REMOVE, Action.PURGE}),
         ("auditor", set(Action) - {Action.VIEW_SHARES, Action.VIEW_STATS, Action.VIEW_BRANCHES, Action.VIEW_SCHEDULES,

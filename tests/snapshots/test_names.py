@@ -1,5 +1,6 @@
 """The form in which names are compared, blocks of names, and the index of names as the appliance keeps it up."""
 
+import threading
 import unicodedata
 from pathlib import Path
 
@@ -126,6 +127,23 @@ def test_names_are_found_before_during_and_after_indexing_and_a_restart_goes_on(
     assert not again.step(rig.fold.sequence)  # too few for a block; found all the same
     assert found(again)[:4] == [b"name 102", b"name 101", b"name 100", b"name 99"]
     again.close()
+    rig.close()
+
+
+def test_an_emptied_index_is_made_anew_only_behind_what_it_was_emptied_for(tmp_path: Path) -> None:
+    rig = ShareRig(tmp_path)
+    rig.send([b"%d" % number for number in range(60)], [Create(number, Kind.FILE, PLAIN) for number in range(60)])
+    rig.fold.fold_all()
+    index, path = index_of(rig), rig.folder / "find" / "names.db"
+    index.step(rig.fold.sequence)
+    step = threading.Thread(target=index.step, args=(rig.fold.sequence,))
+    with index.emptied():
+        step.start()
+        step.join(0.2)
+        assert step.is_alive() and not path.exists()
+    step.join(10)
+    assert path.exists()
+    index.close()
     rig.close()
 
 
