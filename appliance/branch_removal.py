@@ -3,11 +3,14 @@
 Each part can be done again, so what a crash leaves half done goes on: deleting first notes the branch as deleted and then
 deletes its shares (`step` finds those that were not), undeleting takes the shares back first. Taking back gives the branch the
 credential that it had: a deletion by mistake is as if it had not been; whoever distrusts the credential revokes it.
+
+The shares' deletions stand in their journals, the branch's in the appliance's own database: when that is put back from a backup,
+shares may go with a branch of which nobody knows that it was deleted. They can be taken back all the same.
 """
 
 import threading
 
-from appliance.branches import Branches
+from appliance.branches import Branches, BranchNotFound
 from appliance.branches_db import BranchRow
 from appliance.removals import DEFAULT_DELAY_NS, check_not_held, order_deletion
 from appliance.vault import OpenShare, Vault
@@ -45,13 +48,20 @@ class BranchRemoval:
     def undelete(self, branch: str) -> BranchRow:
         """Take a branch back with its credential and the shares that were deleted with it."""
         with self._lock:
-            if self._branches.get(branch).deleted_at is None:
+            row = self._branches.get(branch)
+            going = [share for share in self.shares_of(branch) if _goes_with_branch(share)]
+            if row.deleted_at is None and not going:
                 raise BranchNotDeleted(f"{branch} was not deleted", remedy="see `stagekeeper branch list`")
-            for share in self.shares_of(branch):
-                deletion = share.reader.ledger.deletion()
-                if deletion is not None and deletion.with_branch:
-                    share.fold.order(lambda number, _: ShareUndeleted(number))
-            return self._branches.undelete(branch)
+            for share in going:
+                share.fold.order(lambda number, _: ShareUndeleted(number))
+            return row if row.deleted_at is None else self._branches.undelete(branch)
+
+    def is_deleted(self, branch: str) -> bool:
+        """Tell whether a branch is known to be deleted."""
+        try:
+            return self._branches.get(branch).deleted_at is not None
+        except BranchNotFound:
+            return False
 
     def step(self, branch: str) -> bool:
         """Go on with a deletion that was cut off, and forget a branch whose time has come and whose last share is gone.
@@ -73,3 +83,8 @@ class BranchRemoval:
         for share in self.shares_of(branch):
             if share.reader.ledger.deletion() is None:
                 order_deletion(share, self._vault.clock.now_ns(), reason, with_branch=True)
+
+
+def _goes_with_branch(share: OpenShare) -> bool:
+    deletion = share.reader.ledger.deletion()
+    return deletion is not None and deletion.with_branch

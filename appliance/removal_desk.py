@@ -68,8 +68,8 @@ class RemovalDesk:
             deletion = opened.reader.ledger.deletion()
             if deletion is None:
                 raise NotDeleted(f"{share} was not deleted", remedy="see `stagekeeper share status`")
-            if deletion.with_branch:
-                branch = share.partition("/")[0]
+            branch = share.partition("/")[0]
+            if deletion.with_branch and self._parts.branches.is_deleted(branch):
                 raise NotDeleted(f"{share} goes with its branch", remedy=f"take it back: stagekeeper branch undelete {branch}")
             opened.fold.order(lambda number, _: ShareUndeleted(number))
         return self._parts.shown(actor, share)

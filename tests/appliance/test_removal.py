@@ -23,7 +23,7 @@ from appliance.intake_desk import IntakeDesk
 from appliance.mending import Mending
 from appliance.path_purge import PathPurge, PurgeBusy, PurgeHeld, RootPurged
 from appliance.removal_desk import NotDeleted, RemovalDesk, RemovalParts
-from appliance.removals import ShareHeld, ShareIsDeleted
+from appliance.removals import ShareHeld, ShareIsDeleted, check_not_deleted
 from appliance.rights import Rights
 from appliance.root import Root
 from appliance.share_desk import ShareDesk
@@ -388,6 +388,34 @@ def test_a_branch_is_taken_back_with_its_credential_and_what_went_with_it(rig: R
     assert states == {SHARE: "good", "leeds/apart": "deleted"}, "what was deleted before stays deleted"
     with pytest.raises(BranchNotDeleted):
         rig.desk.undelete_branch(ADMIN, "leeds")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["before-the-deletion", "before-the-branch"])
+@pytest.mark.parametrize("by", ["branch", "share"])
+def test_shares_come_back_though_nobody_knows_any_more_that_their_branch_was_deleted(rig: Rig, known: bool, by: str) -> None:
+    own = rig.folder / "db" / "appliance.db"
+    if known:
+        rig.branches.enroll(rig.branches.add("leeds").code)
+    rig.send()
+    rig.close()
+    kept = own.read_bytes()
+    rig.open()
+    if not known:
+        rig.branches.enroll(rig.branches.add("leeds").code)
+    rig.desk.delete_branch(ADMIN, "leeds")
+    rig.close()
+    own.write_bytes(kept)  # as it stood in the last backup
+    rig.open()
+    with pytest.raises(ShareIsDeleted) as refused:
+        check_not_deleted(rig.vault.share(SHARE))
+    if by == "share" or not known:
+        assert rig.desk.undelete_share(ADMIN, SHARE).state == "good"
+    else:
+        assert "branch undelete leeds" in refused.value.remedy
+        assert rig.desk.undelete_branch(ADMIN, "leeds").state == "enrolled"
+    rig.clock.move(3 * DAY)
+    rig.keep()
+    check_not_deleted(rig.vault.share(SHARE))
 
 
 def test_a_branch_without_shares_waits_too_and_its_code_is_refused_meanwhile(rig: Rig) -> None:
