@@ -146,8 +146,8 @@ class Scrubber:
         for record in packs.records(number, 0, limit):
             if record.offset != end:
                 findings.add(f"the bytes {end} to {record.offset} do not check")
+            self._breathe(record.end - end)
             end = record.end
-            self._breathe(record)
             if record.type == fmt.CHUNK:
                 entries[record.offset] = entry_of(number, record)
                 batch.append(entries[record.offset])
@@ -163,6 +163,9 @@ class Scrubber:
 
     def _check_chunks(self, batch: list[TrailerEntry], good: set[Digest], bad: set[Digest], findings: "_Findings") -> None:
         located = self._parts.index.locations({entry.digest for entry in batch})
+        bases = self._parts.index.locations({entry.location.base for entry in batch if entry.location.base is not None})
+        for base in bases.values():
+            self._breathe(base.record_bytes)  # is read for each of its deltas, from the disk once
         for entry in batch:
             there = located.get(entry.digest)
             if there != entry.location:  # garbage, or kept elsewhere
@@ -201,6 +204,7 @@ class Scrubber:
             for digest, location in page:
                 if digest in good or digest in bad:
                     continue
+                self._breathe(location.record_bytes)
                 for kind in ChunkKind:  # the record that could tell the kind is not there
                     try:
                         self._parts.reader.checked_record(location, kind, digest)
@@ -227,9 +231,9 @@ class Scrubber:
             parts.lost.difference_update(back)
         result.healed += len(back)
 
-    def _breathe(self, record: Record) -> None:
-        """Keep to the budget: wait as long as what was read may take."""
-        self._unpaced += record.end - record.offset
+    def _breathe(self, read_bytes: int) -> None:
+        """Keep to the budget: wait as long as what was read, or is about to be, may take."""
+        self._unpaced += read_bytes
         if self._unpaced >= _PACED_BYTES:
             self._pace.wait(self._unpaced / self._pace.bytes_a_second)
             self._unpaced = 0

@@ -284,6 +284,19 @@ def test_the_budget_makes_it_wait(tmp_path: Path) -> None:
     assert 8 <= sum(waits) <= 10
 
 
+def test_bases_that_are_read_for_deltas_count_in_the_budget(tmp_path: Path) -> None:
+    rig, chance = CollectRig(tmp_path), random.Random(2)
+    for _ in range(40):
+        data = chance.randbytes(250_000)
+        base = pack_chunk(ChunkKind.DATA, data)
+        rig.store.put("b", [base])
+        rig.store.put("b", [pack_chunk(ChunkKind.DATA, data[:-1] + b"!", None, base.digest)])
+    waits: list[float] = []
+    report = Scrubber(rig.store, pace=Pace(1_000_000, waits.append)).run(lambda: False, lambda done, total: None, True)
+    assert report.read_bytes < 10_200_000 and report.chunks == 80
+    assert 11.6 <= sum(waits) <= 20.4  # 10 MB of bases twice, less what was not waited for yet
+
+
 def test_a_healed_chunk_is_not_taken_from_an_older_bad_record(tmp_path: Path) -> None:
     rig = filled(tmp_path)
     one_bit(rig)
