@@ -19,8 +19,9 @@ from appliance.root import SET_ASIDE, Root, check_owner, make_parts_again, open_
 from appliance.root_lock import RootLock
 from appliance.vault import Vault
 from core.clock import Clock, SystemClock
+from core.database import DatabaseError
 from core.durable import OS_FILES, FileLayer, make_directories, move_file, remove_file, replace_file
-from core.errors import Damaged, TryLater
+from core.errors import StagekeeperError, TryLater
 from web.share_values import Progress
 
 _NOTE = "rebuilding"
@@ -128,6 +129,7 @@ def _databases(root: Root) -> Iterator[Path]:
 
 
 def _rebuild_share(vault: Vault, name: str, report: Callable[[Progress], None]) -> RebuiltShare:
+    """Make a share again; whatever keeps one from it, the others are made. What is missing is made when it is opened next."""
     try:
         share = vault.share(name)
         while share.fold.sequence < share.journal.durable.sequence:
@@ -136,5 +138,5 @@ def _rebuild_share(vault: Vault, name: str, report: Callable[[Progress], None]) 
         share.fold.fold_all()
         snapshots = len(share.reader.ledger.snapshots(deleted=True))
         return RebuiltShare(name, share.fold.sequence, share.fold.totals[0], snapshots)
-    except Damaged as error:
-        return RebuiltShare(name, 0, 0, 0, error.message)
+    except (StagekeeperError, OSError, DatabaseError) as error:
+        return RebuiltShare(name, 0, 0, 0, error.message if isinstance(error, StagekeeperError) else str(error))

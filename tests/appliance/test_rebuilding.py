@@ -2,12 +2,17 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from appliance.rebuilding import rebuild
+import appliance.vault as vault_module
+from appliance.rebuilding import Recovery, rebuild
+from appliance.recovery_key import read_recovery_key
 from appliance.root import Root
+from core.database import OperationalError
 from core.durable import OsFileLayer
+from snapshots.rebuild import rebuild_catalogue
 from tests.appliance.program import SHARE, Program, fill
 from tests.faulty_files import FaultyFiles, Killed
 
@@ -66,6 +71,57 @@ def test_a_share_that_cannot_be_made_again_is_named_and_the_others_are_made(prog
     assert done.returncode == 6
     assert b'"share":"leeds/finance"' in done.stdout and b"damaged" in done.stdout
     assert b'"share":"leeds/other","folded_sequence":' in done.stdout
+
+
+@pytest.mark.parametrize(
+    "refusal", [OSError(5, "Input/output error"), OperationalError("Input/output error")], ids=["file", "sqlite"]
+)
+def test_a_share_that_the_disk_refuses_is_named_and_the_others_are_made(
+    program: Program, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    before = shown(program)
+    finance = program.root / "journal" / "leeds" / "finance"
+    shutil.copytree(finance, program.root / "journal" / "leeds" / "other")
+
+    def refusing(path: Path, *arguments: Any, **named: Any) -> int:
+        if path.name == "finance.db":
+            raise refusal
+        return rebuild_catalogue(path, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vault_module, "rebuild_catalogue", refusing)
+        report = rebuild(program.root, lambda step: None)
+    rows = {row.share: row for row in report.shares}
+    assert "Input/output error" in str(rows["leeds/finance"].error) and rows["leeds/other"].error is None
+    assert rows["leeds/other"].files == 2
+    assert shown(program) == before, "what is missing is made again when it is next asked for"
+
+
+@pytest.mark.long
+@pytest.mark.in_memory
+def test_a_rebuild_with_the_recovery_key_that_is_cut_off_anywhere_goes_on(program: Program, tmp_path: Path) -> None:
+    key = read_recovery_key(program.json("recovery-key", "new")["recovery_key"])
+    program.json("user", "add", "anna", "--role", "operator")
+    program.json("backup", "run")
+    before, accounts = shown(program), program.json("user", "list")
+    for lost in ("db", "tls", "secrets"):
+        shutil.rmtree(program.root / lost, ignore_errors=True)
+    at, whole = 0, tmp_path / "lost"
+    shutil.copytree(program.root, whole)
+    while True:
+        at += 1
+        shutil.rmtree(program.root)
+        shutil.copytree(whole, program.root)
+        try:
+            rebuild(program.root, lambda step: None, Recovery(key), files=FaultyFiles(at, "kill"))
+            break
+        except Killed:
+            report = rebuild(program.root, lambda step: None, Recovery(key))
+        assert report.accounts and not [row for row in report.shares if row.error], at
+        assert not (program.root / "db" / "rebuilding").exists()
+        if at % 8 == 1:
+            assert (shown(program), program.json("user", "list")) == (before, accounts), at
+    assert at > 20
 
 
 def test_a_rebuild_that_is_cut_off_goes_on(program: Program) -> None:
