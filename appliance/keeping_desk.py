@@ -5,7 +5,7 @@ entry in the audit log. Nothing is removed at once: a deleted snapshot goes afte
 then (`appliance.removals`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import msgspec
 
 from appliance.audit import AuditLog
 from appliance.cron import parse_cron
+from appliance.handover import steps_of
 from appliance.removals import in_force, removal_delay_ns
 from appliance.rights import Action, Rights
 from appliance.rows import snapshot_of
@@ -20,7 +21,7 @@ from appliance.schedules import Schedules
 from appliance.share_policy import policy_of
 from appliance.share_worker import ShareWorker
 from appliance.vault import OpenShare, Vault
-from core.clock import parse_time
+from core.clock import format_time, parse_time
 from core.durations import parse_duration
 from core.errors import NotFound, Refused, StagekeeperError
 from snapshots.control_format import (
@@ -34,14 +35,14 @@ from snapshots.control_format import (
     SnapshotUndeleted,
 )
 from snapshots.exclusive import Removal
-from snapshots.ledger_db import LAST_EXPIRY_NS
+from snapshots.ledger_db import LAST_EXPIRY_NS, SnapshotRow
 from snapshots.policy import Policy
 from snapshots.policy_document import check_policy, write_policy
 from snapshots.retention import Decision, SnapshotFacts, decide
 from staging.changes import MAX_LABEL_CHARACTERS
 from web.operations import Actor
-from web.share_values import Snapshot
-from web.upkeep_values import PruneDecision
+from web.share_values import Progress, Snapshot
+from web.upkeep_values import PruneDecision, WeighedSnapshot, Weight
 
 
 class SnapshotUnknown(NotFound):
@@ -140,6 +141,21 @@ class KeepingDesk:
         names = [share] if share is not None else self._vault.names()
         return [decision for name in names for decision in self._prune_share(actor, name, dry_run)]
 
+    def weigh(self, actor: Actor, share: str, first: int, last: int) -> Iterator[Progress | Weight]:
+        """Tell what deleting the snapshots from one to another would free; the last value is the answer."""
+        self._rights.check_path(actor, Action.VIEW_STATS, share)
+        opened = self._vault.share(share)
+        rows = _between(opened, first, last)
+        others = [self._vault.share(name) for name in self._vault.names()]
+
+        def work(report: Callable[[Progress], None]) -> Weight:
+            weigh = Removal(opened.reader, [other.reader for other in others], self._vault.store)
+            frees = weigh.frees([row.id for row in rows], lambda done: report(Progress(done, None, done, "states")))
+            alone = [WeighedSnapshot(row.id, format_time(row.taken_ns), row.label, weigh.frees_at_most([row.id])) for row in rows]
+            return Weight(share, alone, frees)
+
+        return steps_of(work)
+
     def _prune_share(self, actor: Actor, share: str, dry_run: bool) -> Iterator[PruneDecision]:
         opened = self._vault.share(share)
         decisions = decide(self._facts(opened), policy_of(opened), self._vault.clock.now_ns())
@@ -206,6 +222,17 @@ class KeepingDesk:
             self._audit.record(actor, verb, what, "refused", {**details, "error": error.type})
             raise
         self._audit.record(actor, verb, what, "done", details)
+
+
+def _between(opened: OpenShare, first: int, last: int) -> list[SnapshotRow]:
+    """Return the snapshots from one to another, in whatever order the two were named; raise `SnapshotUnknown`."""
+    rows = opened.reader.ledger.snapshots(deleted=True)
+    places = {row.id: place for place, row in enumerate(rows)}
+    for number in (first, last):
+        if number not in places:
+            raise _unknown(opened.name, number)
+    begin, end = sorted((places[first], places[last]))
+    return rows[begin : end + 1]
 
 
 def _document(policy: Policy) -> dict[str, Any]:

@@ -7,7 +7,7 @@ A delta counts its own bytes; a base goes only when all deltas on it go, and the
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from core.digest import Digest
 from snapshots.chunk_store import ChunkStore
@@ -15,6 +15,10 @@ from snapshots.content_difference import named_digests, new_digests
 from snapshots.exclusive_db import ExclusiveReader, FileState
 from snapshots.schema_db import LIVE
 from snapshots.view_db import CatalogueReader
+
+_EVERY_STATES = 20_000
+
+Report = Callable[[int], None]
 
 
 class Removal:
@@ -31,16 +35,20 @@ class Removal:
         weighed = _Weighed(self._rows, ids, self._store)
         return self._stored_bytes(weighed.candidates, weighed.named)
 
-    def frees(self, ids: Sequence[int]) -> int:
-        """Return the stored bytes that deleting all these snapshots together frees; reads every catalogue."""
+    def frees(self, ids: Sequence[int], report: Report = lambda states: None) -> int:
+        """Return the stored bytes that deleting all these snapshots together frees; reads every catalogue.
+
+        `report` is told now and then how many states were read.
+        """
         weighed = _Weighed(self._rows, ids, self._store)
         asked = set(weighed.candidates)
         for deltas in self._store.deltas_on(asked).values():
             asked |= deltas  # one of them that is named keeps its base
-        named = self._named_by(filter(weighed.stays, self._rows.all_states()), asked) if asked else set()
+        counter = _Counter(report)
+        named = self._named_by(filter(weighed.stays, counter.counted(self._rows.all_states())), asked) if asked else set()
         for other in self._others if asked else ():
             kept = other.sequences([])[1]
-            named |= self._named_by((state for state in other.all_states() if _stays(kept, state)), asked)
+            named |= self._named_by((state for state in counter.counted(other.all_states()) if _stays(kept, state)), asked)
         return self._stored_bytes(weighed.candidates - named, weighed.named | named)
 
     def _named_by(self, states: Iterable[FileState], asked: set[Digest]) -> set[Digest]:
@@ -53,6 +61,20 @@ class Removal:
         """Return what these chunks take, without the bases of deltas that are named."""
         needed = {base for base, deltas in self._store.deltas_on(free).items() if not deltas.isdisjoint(named)}
         return sum(location.stored_bytes for location in self._store.locations(free - needed).values())
+
+
+class _Counter:
+    """Tells how many states went by."""
+
+    def __init__(self, report: Report) -> None:
+        self._report, self._count = report, 0
+
+    def counted(self, states: Iterable[FileState]) -> Iterator[FileState]:
+        for state in states:
+            self._count += 1
+            if self._count % _EVERY_STATES == 0:
+                self._report(self._count)
+            yield state
 
 
 class _Weighed:

@@ -9,7 +9,8 @@
     POST   shares/B/S/snapshots {label} · shares/B/S/restore {to, at, path | path_base64, overwrite} (lines)
     POST   shares/B/S/snapshots/ID/label {label} | hold {name, reason, until} | release {name} | delete | undelete
     GET    shares/B/S/policy    PUT shares/B/S/policy {…}    POST prune {share, dry_run}
-    POST   shares/B/S/verify-seal (lines) · shares/B/S/delete | undelete · shares/B/S/purge {path | path_base64}
+    POST   shares/B/S/verify-seal · shares/B/S/weigh {first, last} (lines)
+    POST   shares/B/S/delete | undelete · shares/B/S/purge {path | path_base64}
     GET    branches · users · schedules · schedules/NAME/next?count=
     POST   branches {name} · branches/B/revoke | delete | undelete    PUT branches/B/quota {quota_bytes}
     POST   users {name, role, password, grants} · users/NAME/password {password} | disable | enable | tokens {scope}

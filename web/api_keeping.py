@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from flask import Blueprint, Response
 from msgspec import Meta, Struct
 
-from web.answers import document
+from web.answers import document, progress_lines
 from web.authentication import current_actor
 from web.bodies import parse_document
 from web.guard import current_body
 from web.operations import Keeping
+from web.share_values import Progress
 
 
 class NewLabel(Struct, forbid_unknown_fields=True):
@@ -39,6 +40,13 @@ class Prune(Struct, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
+class Range(Struct, forbid_unknown_fields=True):
+    """The body of `POST …/weigh`: one snapshot, or those from one to another."""
+
+    first: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    last: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+
+
 class KeepingApi:
     """Views below /api/v1 that decide what stays."""
 
@@ -55,6 +63,7 @@ class KeepingApi:
             routes.add_url_rule(address, view_func=verb, methods=["POST"])
         routes.add_url_rule(share + "/policy", view_func=self.policy)
         routes.add_url_rule(share + "/policy", view_func=self.set_policy, methods=["PUT"])
+        routes.add_url_rule(share + "/weigh", view_func=self.weigh, methods=["POST"])
         routes.add_url_rule("/prune", view_func=self.prune, methods=["POST"])
         return routes
 
@@ -95,3 +104,9 @@ class KeepingApi:
         """Decide about snapshots, and delete what is not to be kept unless it is a dry run."""
         asked = parse_document(current_body(), Prune)
         return document({"decisions": self._keeping.prune(current_actor(), asked.share, asked.dry_run)})
+
+    def weigh(self, branch: str, share: str) -> Response:
+        """Tell what deleting snapshots would free; answers lines."""
+        asked = parse_document(current_body(), Range)
+        last = asked.first if asked.last is None else asked.last
+        return progress_lines(self._keeping.weigh(current_actor(), f"{branch}/{share}", asked.first, last), Progress)

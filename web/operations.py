@@ -22,6 +22,7 @@ from web.upkeep_values import (
     PurgeReport,
     ScrubReport,
     SealReport,
+    Weight,
 )
 
 
@@ -98,6 +99,9 @@ class Keeping(Protocol):
     def set_policy(self, actor: Actor, share: str, document: object) -> dict[str, Any]: ...
 
     def prune(self, actor: Actor, share: str | None, dry_run: bool) -> list[PruneDecision]: ...
+
+    def weigh(self, actor: Actor, share: str, first: int, last: int) -> Iterator[Progress | Weight]:
+        """Tell what deleting the snapshots from one to another would free; the last value is the answer. Changes nothing."""
 
 
 class Removal(Protocol):

@@ -6,6 +6,15 @@ Fields are the JSON of the API and of `--json` on the command line, unchanged.
 from msgspec import Struct
 
 
+class WeighedSnapshot(Struct, frozen=True):
+    """One of the snapshots that were weighed."""
+
+    id: int
+    taken_at: str
+    label: str
+    alone_bytes: int  # at most, by deleting this snapshot alone
+
+
 class PruneDecision(Struct, frozen=True):
     """Whether the policy keeps a snapshot, and why."""
 
@@ -14,6 +23,14 @@ class PruneDecision(Struct, frozen=True):
     keep: bool
     reasons: list[str]
     frees_bytes: int  # at most, by deleting this snapshot alone; 0 when it is kept
+
+
+class Weight(Struct, frozen=True):
+    """What deleting snapshots together would free, and how much of it each frees alone (at most)."""
+
+    share: str
+    snapshots: list[WeighedSnapshot]
+    frees_bytes: int
 
 
 class PurgeReport(Struct, frozen=True):

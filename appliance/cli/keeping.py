@@ -68,6 +68,27 @@ def undelete(call: Call, name: str, number: int) -> None:
     _act(call, name, number, "undelete", {}, "Snapshot {id} stays")
 
 
+@snapshot.command()
+@click.argument("name", metavar="B/S")
+@click.argument("first", metavar="ID", type=click.IntRange(0))
+@click.argument("last", metavar="[LAST]", type=click.IntRange(0), required=False)
+@with_call
+def weigh(call: Call, name: str, first: int, last: int | None) -> None:
+    """Tell what deleting a snapshot, or all from one to another, would free.
+
+    What only the kept journal needs besides, or a restore that runs, is freed when that has ended.
+    """
+    with call.console() as console, call.progress() as on_progress:
+        answer = console.follow(f"shares/{split_moment(name)[0]}/weigh", {"first": first, "last": last}, on_progress)
+
+    def show(weight: Any) -> None:
+        rows = ((row["id"], local_time(row["taken_at"]), size(row["alone_bytes"]), row["label"]) for row in weight["snapshots"])
+        print_table(("id", "taken", "alone at most", "label"), rows, numbers=("id", "alone at most"))
+        say(f"Deleting {'it' if len(weight['snapshots']) == 1 else 'them together'} frees {size(weight['frees_bytes'])}.")
+
+    call.show(answer, show)
+
+
 @share.command()
 @click.argument("name", metavar="B/S")
 @click.option("--set", "file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",

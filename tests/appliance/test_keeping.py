@@ -38,6 +38,7 @@ from tests.appliance.program import SHARE, Program, fill
 from tests.appliance.settable_clock import SettableClock
 from web.errors import AccessDenied
 from web.operations import Actor
+from web.upkeep_values import Weight
 
 ADMIN = Actor("admin", "admin")
 OPERATOR = Actor("oscar", "operator")
@@ -241,6 +242,33 @@ def test_prune_tells_what_goes_with_a_snapshot(desk: Desk) -> None:
     assert sum(told.values()) == len(chunk.data), "nothing else names anything"
 
 
+def test_what_goes_with_snapshots_is_weighed_together_and_apart(desk: Desk) -> None:
+    datas = [bytes(range(256)) * 100, bytes(range(255, -1, -1)) * 90]
+    chunks = [pack_chunk(ChunkKind.DATA, data) for data in datas]
+    desk.vault.store.put_own("leeds", chunks)
+    first = desk.snapshot()
+    ids = []
+    for number in (0, 1, 1):
+        desk.send(Content(0, Chunk(chunks[number].digest, len(datas[number])), PLAIN))
+        ids.append(desk.share.fold.take_snapshot("", "schedule", desk.clock.now_ns()).id)
+    last = desk.snapshot()
+
+    def weigh(begin: int, end: int) -> Weight:
+        *_, weight = desk.desk.weigh(AUDITOR, SHARE, begin, end)
+        assert isinstance(weight, Weight)
+        return weight
+
+    one, two = (len(chunk.data) for chunk in chunks)
+    assert [(row.id, row.alone_bytes) for row in weigh(ids[0], ids[2]).snapshots] == [(ids[0], one), (ids[1], 0), (ids[2], 0)]
+    assert (weigh(ids[0], ids[2]).frees_bytes, weigh(ids[2], ids[0]).frees_bytes) == (one + two, one + two)
+    assert (weigh(ids[0], ids[0]).frees_bytes, weigh(ids[1], ids[1]).frees_bytes) == (one, 0)
+    assert [row.id for row in weigh(first, last).snapshots] == desk.ids()
+    with pytest.raises(SnapshotUnknown, match="no snapshot 99"):
+        desk.desk.weigh(AUDITOR, SHARE, ids[0], 99)
+    with pytest.raises(AccessDenied):
+        desk.desk.weigh(Actor("u", "user"), SHARE, ids[0], ids[0])
+
+
 def test_a_delay_made_shorter_does_not_count_before_the_longer_one_has_passed(desk: Desk) -> None:
     first, second = desk.snapshot(), desk.snapshot()
     desk.snapshot()
@@ -326,6 +354,10 @@ def test_the_commands(tmp_path: Path, root: Root) -> None:
     assert [row["state"] for row in store.json("snapshot", "list", SHARE)["snapshots"]] == ["deleted", "ready"]
     assert store.json("snapshot", "undelete", SHARE, str(first))["state"] == "ready"
     assert store.run("snapshot", "delete", SHARE, "999").returncode == 3
+    weight = store.json("snapshot", "weigh", SHARE, str(first), str(second))
+    assert ([row["id"] for row in weight["snapshots"]], weight["frees_bytes"]) == ([first, second], 0)
+    told = store.run("snapshot", "weigh", SHARE, str(first)).stdout
+    assert b"alone at most" in told and b"Deleting it frees 0 B." in told
     policy = store.json("share", "policy", SHARE)
     policy["retention"]["keep_last"] = 1
     set_to = store.run("share", "policy", SHARE, "--set", "-", "--json", input=msgspec.json.encode(policy))

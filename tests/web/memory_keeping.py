@@ -5,7 +5,7 @@ from typing import Any
 
 from web.operations import Actor
 from web.share_values import Progress, Snapshot
-from web.upkeep_values import CollectReport, PruneDecision, ScrubReport, SealReport
+from web.upkeep_values import CollectReport, PruneDecision, ScrubReport, SealReport, WeighedSnapshot, Weight
 
 SHOWN = Snapshot(3, 7, "2026-11-22T07:00:00.000000Z", "noon", "command", "crash", "ready", True)
 
@@ -42,6 +42,11 @@ class MemoryKeeping:
     def prune(self, actor: Actor, share: str | None, dry_run: bool) -> list[PruneDecision]:
         self._note("prune", share, dry_run)
         return [PruneDecision("leeds/finance", 3, True, ["newest"], 0)]
+
+    def weigh(self, actor: Actor, share: str, first: int, last: int) -> Iterator[Progress | Weight]:
+        self._note("weigh", share, first, last)
+        yield Progress(20_000, None, 20_000, "states")
+        yield Weight(share, [WeighedSnapshot(first, "2026-11-22T07:00:00.000000Z", "noon", 5)], 7)
 
     def _note(self, *words: object) -> Snapshot:
         self.asked.append(words)

@@ -43,6 +43,15 @@ def test_the_policy_is_read_and_replaced(program: FlaskClient) -> None:
     assert program.put(address, data=b"[1]").status_code == 400
 
 
+def test_weighing_answers_lines(program: FlaskClient, appliance: MemoryOperations) -> None:
+    for body, asked in ((b'{"first": 3}', (3, 3)), (b'{"first": 3, "last": 5}', (3, 5)), (b'{"first": 3, "last": null}', (3, 3))):
+        answer = program.post("/api/v1/shares/leeds/finance/weigh", data=body, content_type="application/json")
+        assert appliance.keeping.asked[-1] == ("weigh", "leeds/finance", *asked)
+        assert b'"frees_bytes":7' in answer.data.splitlines()[-1], answer.data
+    for wrong in (b"{}", b'{"first": -1}', b'{"first": "3"}', b'{"first": 99999999999999999999}'):
+        assert program.post("/api/v1/shares/leeds/finance/weigh", data=wrong, content_type="application/json").status_code == 400
+
+
 def test_prune_asks_for_one_share_or_all(program: FlaskClient, appliance: MemoryOperations) -> None:
     program.post("/api/v1/prune", json={"share": "leeds/office", "dry_run": True})
     answer = program.post("/api/v1/prune", json={}).get_json()
