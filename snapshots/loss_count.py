@@ -1,20 +1,23 @@
 """Counting what a frame is about to destroy, before it is applied.
 
 Only files count that existed at the oldest checkpoint: what was made and removed since is no loss. A file counts once however
-often it is rewritten: from then on its content is not the checkpoint's any more. What lies below a folder that is unlinked is
-counted by a walk that ends when there is enough of it.
+often it is rewritten: from then on its content is not the checkpoint's any more. A write counts like another content when it
+begins inside the file, and a truncation when it takes something away; what is only appended destroys nothing. What lies below
+a folder that is unlinked is counted by a walk that ends when there is enough of it.
 """
 
 from collections.abc import Iterable, Iterator
 
+from core.digest import ZERO_DIGEST
 from core.relpath import ROOT, RelPath, split
 from snapshots.burst import Losses
 from snapshots.burst_db import LossReader
 from snapshots.schema_db import ROOT_NODE
-from staging.changes import Change, Content, ContentRef, Create, Group, Kind, Link, Mirror, Rename, Truncate, Unlink
+from staging.changes import Change, Chunk, Content, ContentRef, Create, Group, Kind, Link, Mirror, Rename, Truncate, Unlink, Write
 
-_DESTROYING = frozenset({Unlink, Content, Truncate, Rename, Group, Mirror})
+_DESTROYING = frozenset({Unlink, Content, Write, Truncate, Rename, Group, Mirror})
 _DESTROYING_IN_A_REPAIR = _DESTROYING | {Create, Link}
+_SOMETHING_ELSE = Chunk(ZERO_DIGEST, 1)  # a content that no file has: what a write leaves is not known before it is applied
 _MOST_MOVES = 16  # how often a path is followed back through renames of its own frame
 
 
@@ -31,20 +34,22 @@ class LossCounter:
         self._folders: dict[RelPath, int | None] = {ROOT: ROOT_NODE}
         self._moved: dict[RelPath, RelPath] = {}
         self._made: set[RelPath] = set()
+        self._intact: dict[int, int] = {}  # by the place of a path that was written: the length that a write destroys, 0 for none
         self._deleted = self._rewritten = self._renamed = self._stated = 0
 
     def count(self, changes: Iterable[Change], repairs: bool) -> Losses:
         """Return what the changes would destroy; `repairs` tells that a mirror over an existing tree is running."""
         for change in _simple(changes):
-            if isinstance(change, Unlink):
+            if isinstance(change, Write):
+                self._write(change.path, change.offset)
+            elif isinstance(change, Unlink):
                 self._delete(self._find(self._paths[change.path]))
             elif isinstance(change, Rename):
                 self._rename(change)
             elif isinstance(change, Content):
                 self._rewrite(self._paths[change.path], change.content)
             elif isinstance(change, Truncate):
-                if change.size == 0:
-                    self._rewrite(self._paths[change.path], None)
+                self._write(change.path, change.size)
             elif isinstance(change, Create | Link):
                 self._create(change, repairs)
             elif isinstance(change, Mirror) and change.begin:
@@ -76,6 +81,21 @@ class LossCounter:
         live, before = self._reader.contents(found[0], self._fence)
         if before is not None and live == before and content != live:
             self._rewritten += self._is_new_loss(found[0])
+
+    def _write(self, place: int, offset: int) -> None:
+        """Count a file of which all behind an offset may not be what it was: at its first write, which is one of many."""
+        if place not in self._intact:
+            self._intact[place] = self._length(self._paths[place])
+        if offset < self._intact[place]:
+            self._intact[place] = 0
+            self._rewrite(self._paths[place], _SOMETHING_ELSE)
+
+    def _length(self, path: RelPath) -> int:
+        found = self._find(path) if path not in self._made else None
+        if found is None or found[1] is not Kind.FILE or found[0] >= self._next_node or found[0] in self._counted:
+            return 0
+        live, _ = self._reader.contents(found[0], self._fence)
+        return 0 if live is None else live.size
 
     def _create(self, change: Create | Link, repairs: bool) -> None:
         path = self._paths[change.path]

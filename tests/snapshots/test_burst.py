@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from core.errors import StagekeeperError
 from snapshots.burst import PARTS, WINDOW_NS, Burst, BurstLimits, Losses, Part, Window, read_window, write_window
 from snapshots.control_format import HoldReleased, PolicySet
 from snapshots.ledger_db import BURST_HOLD_NS, Hold, SnapshotRow
-from staging.changes import Attributes, Barrier, Change, Content, Create, Group, Kind, Mirror, Rename, Truncate, Unlink
+from staging.changes import Attributes, Barrier, Change, Content, Create, Group, Kind, Mirror, Rename, Truncate, Unlink, Write
 from tests.appliance.settable_clock import SettableClock
 from tests.faulty_files import FaultyFiles, Killed
 from tests.share_rig import ShareRig, listing
@@ -191,13 +192,16 @@ def test_a_folder_that_goes_with_all_below_it_is_a_burst(rig: Clocked) -> None:
     assert row.label == "before at least 400 of 1 400 files were deleted"
 
 
-@pytest.mark.parametrize("what", ["content", "truncate", "beside", "locked", "group"])
+@pytest.mark.parametrize("what", ["content", "truncate", "shorter", "write", "overlapping", "beside", "locked", "group"])
 def test_rewritten_files_are_a_burst(rig: Clocked, what: str) -> None:
     new = rig.put(b"new")
     some = range(300)
     changes: dict[str, list[Change]] = {
         "content": [Content(number, new) for number in some],
         "truncate": [Truncate(number, 0) for number in some],
+        "shorter": [Truncate(number, 2) for number in some],
+        "write": [Write(number, at, b"x") for at in (2, 1, 0) for number in some],
+        "overlapping": [change for number in some for change in (Write(number, 3, b"more"), Write(number, 2, b"xyz"))],
         "beside": [
             change
             for number in some
@@ -209,6 +213,18 @@ def test_rewritten_files_are_a_burst(rig: Clocked, what: str) -> None:
     rig.in_frames(changes[what], 3)
     assert listing(rig.reader.view(rig.the_one_held().sequence)).keys() == {b"", *NAMES}
     assert {row[2] for path, row in listing(rig.reader.view(rig.the_one_held().sequence)).items() if path} == {b"old"}
+
+
+@pytest.mark.parametrize("change", [Unlink(0), Write(0, 0, b"x"), Truncate(0, 1), Content(0, None)])
+@pytest.mark.parametrize("percent", [12, 25, 30])
+def test_a_burst_begins_with_exactly_the_file_that_the_policy_names(rig: Clocked, change: Change, percent: int) -> None:
+    document = b'{"thresholds":{"deleted_percent":%d,"rewritten_percent":%d}}' % (percent, percent)
+    rig.fold.order(lambda number, _: PolicySet(number, document))
+    limit = FILES * percent // 100
+    rig.in_frames([msgspec.structs.replace(change, path=number) for number in range(limit - 1)], 3)
+    assert rig.held() == []
+    rig.in_frames([msgspec.structs.replace(change, path=limit - 1)], 1)
+    assert f"{limit} of 1 000 files" in rig.the_one_held().label
 
 
 def test_what_a_repair_removes_is_a_burst(rig: Clocked) -> None:
@@ -226,6 +242,9 @@ def test_ordinary_work_is_no_burst(rig: Clocked) -> None:
     for _ in range(300):  # one file saved again and again
         beside += [Create(FILES, Kind.FILE, PLAIN, new), Rename(FILES, 901)]
     rig.in_frames(beside, 10)
+    rig.in_frames([Write(902, 1, b"%d" % number) for number in range(2000)], 40)
+    rig.in_frames([change for number in range(FILES - 1) for change in (Write(number, 3, b"+"), Write(number, 4, b"+"))], 1)
+    rig.in_frames([change for number in range(FILES - 1) for change in (Truncate(number, 9), Write(number, 9, b"+"))], 9)
     temporary: list[Change] = [Create(FILES + number, Kind.FILE, PLAIN, new) for number in range(FILES)]
     rig.in_frames([*temporary, *(Unlink(FILES + number) for number in range(FILES))], 4)
     assert rig.held() == []
