@@ -1,6 +1,5 @@
 """Purging a path: afterwards every state that is kept is as if nothing had ever stood there, also after any loss."""
 
-import copy
 import random
 import tempfile
 from collections.abc import Iterator
@@ -11,14 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from core.errors import StagekeeperError
 from core.relpath import RelPath
 from snapshots.purging import ShareBusy, finish_purge, order_purge
 from snapshots.schema_db import LIVE, ROOT_NODE
 from snapshots.tree import NoSuchPath
 from staging.changes import Attributes, Change, Content, Create, Kind, Link, Mirror, Rename, SetAttributes, Unlink, Write
 from staging.chunk_format import PackedChunk
-from tests.faulty_files import FaultyFiles, Killed
 from tests.naive_tree import NaiveTree, Thing
 from tests.share_rig import ShareRig, listing
 from tests.snapshots.fold_machine import PATHS, FoldMachine, paths, sizes
@@ -308,44 +305,6 @@ def test_a_purge_waits_for_the_fold(rig: ShareRig, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ShareBusy):
         order_purge(rig.fold, RelPath(b"d/secret"), 5)
     assert rig.reader.ledger.purged() == 0
-
-
-@pytest.mark.parametrize("power_cut", [False, True], ids=["process-killed", "power-cut"])
-def test_a_crash_at_any_step_leaves_it_as_it_was_or_purged(tmp_path: Path, power_cut: bool) -> None:
-    at, finished = 0, False
-    while not finished:
-        at += 1
-        folder = tmp_path / str(at)
-        folder.mkdir()
-        files = FaultyFiles()
-        rig = ShareRig(folder, files)
-        lay(rig)
-        rig.fold.fold_all()
-        before = [listing(rig.reader.view(row.sequence)) for row in rig.reader.ledger.snapshots()]
-        files.at = files.count + at
-        is_ordered = False
-        try:
-            order_purge(rig.fold, RelPath(b"d/secret"), 5)
-            is_ordered = True
-            finish_purge(rig.journal, rig.fold, rig.reader, rig.sealer)
-            finished = True
-        except (Killed, StagekeeperError, OSError):
-            pass
-        if power_cut:
-            files.lose_unsynced()
-        rig = ShareRig(folder)
-        purged = [{path: what for path, what in copy.copy(shown).items() if path != b"d/secret"} for shown in before]
-        for _ in range(2):
-            rig.live()
-            rig.fold.fold()
-            found = [set(listing(rig.reader.view(row.sequence))) for row in rig.reader.ledger.snapshots()]
-            wanted = [set(shown) for shown in purged]
-            assert found == wanted if is_ordered else found in (wanted, [set(shown) for shown in before])
-            is_ordered = found == wanted
-            finish_purge(rig.journal, rig.fold, rig.reader, rig.sealer)
-            rig.lose_catalogue()
-        rig.close()
-    assert at > 5, "the sweep must really meet the operations"
 
 
 def test_unlinked_long_ago_and_kept_by_nothing_goes_too(rig: ShareRig) -> None:
