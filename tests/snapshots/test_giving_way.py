@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.relpath import ROOT
-from snapshots.fold_pace import CHANGES_A_TRANSACTION, LEAST_CHANGES, FoldPace, GaveWay
+from snapshots.fold_pace import CHANGES_A_TRANSACTION, LEAST_CHANGES, MOST_GIVEN_UP, FoldPace, GaveWay
 from snapshots.pending_edits import HELD_BYTES
 from snapshots.turns import Turns
 from staging.changes import Attributes, Barrier, Change, Create, Group, Kind, Mirror, Rename, SetAttributes, Unlink, Write
@@ -93,21 +93,49 @@ def test_a_transaction_whose_writes_would_take_long_is_given_up_for_who_waits(tm
     rig.close()
 
 
-def test_transactions_shrink_when_they_are_given_up_and_the_least_is_never() -> None:
+def test_transactions_shrink_when_they_are_given_up_and_after_so_many_one_is_not() -> None:
     pace = FoldPace()
-    for _ in range(10):
+    for _ in range(MOST_GIVEN_UP):
         part = pace.slice(CHANGES_A_TRANSACTION, lambda: True)
         while not part.ends_behind_change():
             pass
         assert part.changes == LEAST_CHANGES
+        with pytest.raises(GaveWay):
+            part.give_way(10**6)
         pace.gave_way(part.changes)
-    pace.slice(CHANGES_A_TRANSACTION, lambda: True).give_way(10**6)
-    for _ in range(50):
-        pace.went_on()
+    stubborn = pace.slice(CHANGES_A_TRANSACTION, lambda: True)
+    assert not stubborn.ends_behind_record(), "so little is not worth a transaction that others wait for"
+    while not stubborn.ends_behind_change():
+        stubborn.give_way(10**6)
+    assert stubborn.changes == LEAST_CHANGES and stubborn.ends_behind_record()
+    stubborn.give_way(10**6)
+    pace.went_on()
     with pytest.raises(GaveWay):
         pace.slice(CHANGES_A_TRANSACTION, lambda: True).give_way(10**6)
     pace.slice(CHANGES_A_TRANSACTION, lambda: True).give_way(1)
     pace.slice(CHANGES_A_TRANSACTION, lambda: False).give_way(10**6)
+    for _ in range(60):
+        pace.went_on()
+    patient = pace.slice(CHANGES_A_TRANSACTION, lambda: False)
+    while not patient.ends_behind_record():
+        patient.ends_behind_change()
+    assert patient.changes == CHANGES_A_TRANSACTION
+
+
+def test_a_fold_comes_to_its_end_though_somebody_always_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = ShareRig(tmp_path)
+    rig.send([b"f"], [Create(0, Kind.FILE, PLAIN)])
+    rig.fold.fold_all()
+    for start in range(0, 120, 10):
+        rig.send([b"f"], [Write(0, number * 300_000, b"%d" % number) for number in range(start, start + 10)])
+    monkeypatch.setattr(Turns, "is_wanted", True)
+    rig.fold.fold_all()
+    assert rig.fold.sequence == 121
+    monkeypatch.undo()
+    view = rig.live()
+    content = view.node_at(b"f").content  # type: ignore[arg-type]
+    assert all(view.read(content, number * 300_000, 3)[: len(b"%d" % number)] == b"%d" % number for number in range(120))
+    rig.close()
 
 
 def rows(rig: ShareRig) -> list[object]:
