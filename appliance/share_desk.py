@@ -25,7 +25,6 @@ from core.errors import Damaged, NotFound, Refused, StagekeeperError, TryLater
 from core.relpath import RelPath, join, show_path, split
 from snapshots.fold_pace import CHANGES_A_TRANSACTION
 from snapshots.ledger_db import SnapshotRow
-from snapshots.moments import Resolved
 from snapshots.schema_db import LIVE
 from snapshots.tree import Node, TreeView
 from snapshots.view_db import SnapshotView
@@ -127,8 +126,9 @@ class ShareDesk:
     ) -> tuple[list[Entry], bytes | None]:
         """Return a page of a folder as of a moment, and the name to continue behind."""
         reach = self._rights.check_path(actor, Action.BROWSE, share, path)
-        view, _ = self._view(self._folded(actor, share, moment), moment)
-        found = view.list_folder(path, after, limit + 1)  # one more tells whether there is a next page
+        instants = self._folded(actor, share, moment).instants
+        more = limit + 1  # one more tells whether there is a next page
+        found = instants.look(instants.resolve(moment), lambda view: view.list_folder(path, after, more))
         rows = found[:limit]
         following = rows[-1][0] if len(found) > limit else None
         if reach is Reach.WAY:
@@ -138,26 +138,26 @@ class ShareDesk:
     def entry(self, actor: Actor, share: str, moment: str, path: RelPath) -> Entry:
         """Return what stands at a path."""
         self._rights.check_path(actor, Action.BROWSE, share, path)
-        view, _ = self._view(self._folded(actor, share, moment), moment)
-        return entry_of(split(path)[1], view.node_at(path))
+        instants = self._folded(actor, share, moment).instants
+        return entry_of(split(path)[1], instants.look(instants.resolve(moment), lambda view: view.node_at(path)))
 
     def open_file(self, actor: Actor, share: str, moment: str, path: RelPath, first: int, last: int | None) -> Download:
         """Open the bytes first..last of a file and audit the download."""
         if self._rights.check_path(actor, Action.DOWNLOAD, share, path) is not Reach.FULL:
             raise NotAFile(f"{show_path(path)} is not a file", remedy="name a file")
         opened = self._folded(actor, share, moment)
-        view, resolved = self._view(opened, moment)
-        node = view.node_at(path)
+        resolved = opened.instants.resolve(moment)
+        node = opened.instants.look(resolved, lambda view: view.node_at(path))
         if node.kind is not Kind.FILE:
             what = show_path(path) or "the share's root"
             raise NotAFile(f"{what} is a {node.kind.name.lower()}, not a file", remedy="name a file")
-        what = f"{share}@{moment or view.sequence}/{show_path(path)}"
+        what = f"{share}@{moment or resolved.sequence}/{show_path(path)}"
         self._audit.record(actor, "download", what, "done", {"first": first, "last": last})
         end = node.size_bytes if last is None else min(last + 1, node.size_bytes)
 
         def pieces() -> Iterator[bytes]:
             if resolved.is_live:
-                yield from _pieces(view, node, first, end)
+                yield from _pieces(opened.reader.view(resolved.sequence), node, first, end)
                 return
             with opened.instants.leased(resolved) as kept:
                 yield from _pieces(kept, node, first, end)
@@ -260,11 +260,6 @@ class ShareDesk:
         if actor.role == "owner" and not moment:
             opened.fold.fold_all()
         return opened
-
-    def _view(self, opened: OpenShare, moment: str) -> tuple[SnapshotView, Resolved]:
-        """Return a share as of a moment."""
-        resolved = opened.instants.resolve(moment)
-        return opened.instants.view(resolved), resolved
 
     @contextmanager
     def _leased(self, opened: OpenShare, moment: str) -> Iterator[SnapshotView]:

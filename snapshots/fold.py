@@ -206,9 +206,9 @@ class TreeFold:
     # -- contents and attributes ----------------------------------------------------------------------------------
 
     def _write(self, change: Write, path: RelPath, sequence: int) -> None:
-        node, edits = self._edits(path)
-        if change.offset + len(change.data) > MAX_SIZE:
+        if change.offset + len(change.data) > MAX_SIZE:  # looked at first: edits once begun are laid, even with no write in them
             raise DoesNotFit("write: the file would be too large")
+        node, edits = self._edits(path)
         edits.write(change.offset, change.data)
         self.edits.note(len(change.data))
         edits.sequence = sequence

@@ -6,10 +6,12 @@ few replays are kept, so that a page that lists a folder and then a file replays
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
 from core.clock import Clock
+from core.errors import StagekeeperError
 from core.relpath import RelPath
 from snapshots.journal_events import Event, Mark, events_of
 from snapshots.journal_retention import JournalPolicy, trim_below
@@ -26,6 +28,8 @@ from staging.journal import Journal
 KEPT_REPLAYS = 4  # each holds what changed between two anchors: some ten MB at most
 
 _ID_DIGITS = 18  # what SQLite can hold
+
+Seen = TypeVar("Seen")
 
 
 class Replays:
@@ -112,12 +116,36 @@ class Instants:
         return self._reader.ledger.snapshots() if moment else []
 
     def view(self, resolved: Resolved) -> SnapshotView:
-        """Return the share as of a resolved moment, for a short look."""
+        """Return the share as of a resolved moment; nothing keeps it as it is when what it stands on is removed."""
+        return self._unleased(resolved)[0]
+
+    def look(self, resolved: Resolved, read: Callable[[SnapshotView], Seen]) -> Seen:
+        """Return what `read` sees in the share as of a resolved moment. For short looks: as a rule no lease is taken.
+
+        When what the view stands on was removed meanwhile, and perhaps rows with it, it is looked again under a lease,
+        or the moment is refused. So is a name that is not in the live state, when that went on.
+        """
+        view, fence = self._unleased(resolved)
+        try:
+            seen = read(view)
+        except StagekeeperError:
+            if self._fold.sequence == view.sequence if fence is None else self._reader.ledger.is_kept(fence):
+                raise
+        else:
+            if fence is None or self._reader.ledger.is_kept(fence):
+                return seen
+        with self.leased(resolved) as leased:
+            return read(leased)
+
+    def _unleased(self, resolved: Resolved) -> tuple[SnapshotView, int | None]:
+        """Return a view, and the fence that it stands on (None: the live state)."""
         sequence = resolved.sequence
-        if resolved.is_live or self._reader.ledger.is_kept(sequence):
-            return self._reader.view(sequence)
+        if resolved.is_live:
+            return self._reader.view(sequence), None
+        if self._reader.ledger.is_kept(sequence):
+            return self._reader.view(sequence), sequence
         with self._leased_start(sequence) as (fence, start):
-            return SnapshotView(self._replayed(fence, start, sequence), sequence)
+            return SnapshotView(self._replayed(fence, start, sequence), sequence), fence
 
     @contextmanager
     def leased(self, resolved: Resolved) -> Iterator[SnapshotView]:

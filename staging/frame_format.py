@@ -152,7 +152,7 @@ def unpack_frame(data: bytes | memoryview, header: FrameHeader | None = None) ->
             raise FrameDamaged("frame body does not have the length it claims", remedy="send it again")
         unpacked = _codecs.decompressor.decompress(body, max_output_size=header.unpacked_bytes, allow_extra_data=False)
         content = _codecs.decoder.decode(unpacked)
-    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:  # the last: a label that is no UTF-8
         raise FrameDamaged(f"frame body cannot be read: {error}", remedy="send it again") from error
     if len(content.changes) != header.count:
         raise FrameDamaged(f"frame holds {len(content.changes)} changes instead of {header.count}", remedy="send it again")

@@ -14,7 +14,10 @@ from appliance.share_desk import ShareDesk
 from appliance.share_worker import ShareWorker
 from appliance.vault import Vault
 from core.clock import NANOSECONDS, format_time
+from core.relpath import ROOT, RelPath
+from snapshots.control_format import SnapshotDropped
 from snapshots.moments import NoSuchMoment
+from snapshots.view_db import SnapshotView
 from staging.changes import Attributes, Create, Kind, Write
 from tests.appliance.program import SHARE, VaultRig
 from tests.appliance.settable_clock import SettableClock
@@ -72,6 +75,47 @@ def test_a_moment_of_which_nothing_is_kept_is_refused_as_that(desk: ShareDesk) -
     for moment in ("seq:9", at(-5), "99", "yesterday"):
         with pytest.raises(NoSuchMoment):
             desk.moment(OSCAR, SHARE, moment)
+
+
+@pytest.fixture(params=["the snapshot", "the journal too"])
+def removed_while_looked(request: pytest.FixtureRequest, desk: ShareDesk, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Have the first snapshot removed, with all rows that only it saw, when a view is there and not read yet."""
+    opened, first = desk._vault.share(SHARE), desk.list_snapshots(OSCAR, SHARE)[0]
+    opened.fold.fold_all()
+    to_do = [True]
+
+    def remove() -> None:
+        if to_do and to_do.pop():
+            opened.fold.order(lambda number, _: SnapshotDropped(number, first.id))
+            assert opened.sealer.seal() is not None
+            assert opened.fold.sweep() > 0
+            if request.param == "the journal too":
+                opened.fold.trim_journal(3, last_too=True)
+
+    for name in ("list_folder", "node_at"):
+        real = getattr(SnapshotView, name)
+        monkeypatch.setattr(SnapshotView, name, lambda *given, real=real: (remove(), real(*given))[1])
+    return str(request.param) == "the snapshot"
+
+
+@pytest.mark.parametrize("look", ["list_folder", "entry", "open_file"])
+def test_what_is_removed_while_it_is_looked_at_is_shown_as_it_was_or_refused(
+    desk: ShareDesk, removed_while_looked: bool, look: str
+) -> None:
+    moment = str(desk.list_snapshots(OSCAR, SHARE)[0].id)
+
+    def seen() -> bytes | list[str]:
+        if look == "list_folder":
+            return [entry.name for entry in desk.list_folder(OSCAR, SHARE, moment, ROOT, b"", 10)[0]]
+        if look == "entry":
+            return [desk.entry(OSCAR, SHARE, moment, RelPath(b"plan")).name]
+        return b"".join(desk.open_file(OSCAR, SHARE, moment, RelPath(b"plan"), 0, None).pieces)
+
+    if removed_while_looked:
+        assert seen() == (b"10rst plan\n" if look == "open_file" else ["plan"])
+    else:
+        with pytest.raises(NoSuchMoment, match="change 2 cannot be read any more"):
+            seen()
 
 
 def test_who_may_not_see_a_share_learns_of_no_moment(desk: ShareDesk) -> None:

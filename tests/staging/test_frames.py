@@ -138,6 +138,15 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     assert time.monotonic() - began < 0.05  # the promise, not a benchmark: a refusal must cost nothing
 
 
+def test_a_label_that_is_no_text_is_refused() -> None:
+    frame = sealed([Barrier("LABEL")])
+    unpacked = zstandard.ZstdDecompressor().decompress(frame[HEADER_BYTES:]).replace(b"LABEL", b"\xff\xfe\xed\xa0\x80")
+    body = zstandard.ZstdCompressor().compress(unpacked)
+    claims = struct.pack("<4sHHQQIII", b"SKF1", 1, 0, 3, 17, 1, len(body), len(unpacked)) + bytes(32) + body
+    with pytest.raises(FrameDamaged, match="cannot be read"):
+        unpack_frame(claims)
+
+
 @pytest.mark.parametrize("path", [b"../etc/passwd", b"/abs", b"a//b", b"a/../../b"])
 def test_a_path_that_leaves_the_share_is_refused(path: bytes) -> None:
     with pytest.raises(PathRefused):
