@@ -1,4 +1,4 @@
-"""Frames that are well formed and mean nonsense: whatever a branch sends, its share is folded, and the same again from the journal."""
+"""Frames that are well formed and mean nonsense: the share that gets them is folded, and the same again from the journal."""
 
 import random
 from pathlib import Path
