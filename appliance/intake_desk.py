@@ -86,6 +86,7 @@ class IntakeDesk:
             except ShareNotFound:
                 if message.epoch != 1:
                     raise _unknown(name) from None
+                self._ballast.check_room(0)
                 opened = self._vault.register(name, message.share_id)
             check_not_deleted(opened)
             return _encode(opened.receiver.open(message))

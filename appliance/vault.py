@@ -17,7 +17,7 @@ from appliance.root import Root
 from core.clock import Clock
 from core.database import is_begun, translated
 from core.durable import OS_FILES, FileLayer, make_directories
-from core.errors import NotFound
+from core.errors import NotFound, Refused
 from snapshots.burst import Burst
 from snapshots.chunk_store import ChunkStore
 from snapshots.control_format import SnapshotTaken
@@ -32,9 +32,15 @@ from staging.journal_format import JournalDamaged
 from staging.journal_scan import read_share_id
 from staging.receiver import ShareReceiver
 
+MAX_SHARES = 256  # of one branch: each takes descriptors, memory and files of the appliance from its first session on
+
 
 class ShareNotFound(NotFound):
     """No such share."""
+
+
+class TooManyShares(Refused):
+    """A branch has as many shares as one may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,7 @@ class Vault:
             return self._open_share(name, share_id)
 
     def register(self, name: str, share_id: bytes) -> OpenShare:
-        """Return a share, made with this id when it does not exist."""
+        """Return a share, made with this id when it does not exist; raise `TooManyShares` when its branch has too many."""
         with self._lock:
             found = self._open.get(name)
             if found is not None:
@@ -115,6 +121,8 @@ class Vault:
             folder = self._folder(name)
             finish_removal(self.root, name, self._files)
             known = read_share_id(folder) if folder.is_dir() else None
+            if known is None:
+                _check_count(folder)
             return self._open_share(name, known or share_id)
 
     def remove(self, name: str, is_due: Callable[[], bool]) -> bool:
@@ -187,6 +195,15 @@ class Vault:
         instants = Instants(fold, reader, journal, self.clock, self._replays)
         self._open[name] = OpenShare(name, journal, receiver, fold, reader, sealer, instants)
         return self._open[name]
+
+
+def _check_count(new: Path) -> None:
+    branch = new.parent
+    if branch.is_dir() and sum(is_name(folder.name) and folder != new for folder in branch.iterdir()) >= MAX_SHARES:
+        raise TooManyShares(
+            f"branch {branch.name} has {MAX_SHARES} shares already, and may have no more",
+            remedy="protect a folder above several of them; deleted shares count until they are gone",
+        )
 
 
 def _holds_journal(folder: Path) -> bool:

@@ -1,20 +1,27 @@
 """Shares as the appliance opens them, and the thread that folds: several shares in turn, restarts, failures told."""
 
+import base64
 import gc
 import itertools
 import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import appliance.vault as vault_module
 import snapshots.share_fold as share_fold
+from appliance.ballast import Ballast
 from appliance.folding import fold_step
+from appliance.intake_desk import IntakeDesk
+from appliance.mending import Mending
 from appliance.root import Root
 from appliance.share_worker import ShareWorker
-from appliance.vault import ShareNotFound, Vault
+from appliance.vault import ShareNotFound, TooManyShares, Vault
 from core.clock import SystemClock
+from core.durable import NoSpace
 from core.errors import Damaged
 from staging.changes import Attributes, Create, Kind
 from staging.frame_format import seal_frame
@@ -46,6 +53,51 @@ def until_folded(vault: Vault, seconds: float = 20) -> None:
     while any(share.fold.sequence < share.journal.durable.sequence for share in vault.opened()):
         assert time.monotonic() < ends, "not folded in time"
         threading.Event().wait(0.01)
+
+
+def test_a_branch_makes_no_more_shares_than_one_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vault_module, "MAX_SHARES", 3)  # a real number of them takes seconds
+    vault = open_vault(tmp_path)
+    for number in range(3):
+        send(vault, f"leeds/data{number}", 1)
+    with pytest.raises(TooManyShares, match="branch leeds has 3 shares"):
+        send(vault, "leeds/data3", 1)
+    send(vault, "leeds/data0", 1)
+    send(vault, "york/data", 1)
+    vault.close()
+    again = open_vault(tmp_path)
+    send(again, "leeds/data1", 1)
+    with pytest.raises(TooManyShares):
+        send(again, "leeds/data3", 1)
+    assert again.names() == ["leeds/data0", "leeds/data1", "leeds/data2", "york/data"]
+    assert again.remove("leeds/data2", lambda: True)
+    send(again, "leeds/data3", 1)
+    again.close()
+
+
+class FullDisk(Ballast):
+    """A disk on which nothing but the reserve is free."""
+
+    def has_room(self, more_bytes: int = 0) -> bool:
+        return False
+
+
+def test_a_disk_that_is_almost_full_takes_no_new_share_and_opens_the_old_ones(tmp_path: Path) -> None:
+    vault = open_vault(tmp_path)
+    send(vault, "leeds/data", 1)
+    worker = ShareWorker("fold", list, lambda name: False)
+    desk = IntakeDesk(vault, worker, _unasked(), _unasked(), FullDisk([], 0, 0), Mending(vault.store, SystemClock()))
+    opening = b'{"share_id":"%s","epoch":1}' % base64.b64encode(b"leeds/data".ljust(16))
+    with pytest.raises(NoSpace):
+        desk.open("leeds", "new", opening)
+    desk.open("leeds", "data", opening)
+    assert vault.names() == ["leeds/data"] and not (tmp_path / "journal" / "leeds" / "new").exists()
+    vault.close()
+
+
+def _unasked() -> Any:
+    """Return what stands for a part that opening a share does not ask."""
+    return None
 
 
 def test_shares_are_found_again_and_unknown_ones_refused(tmp_path: Path) -> None:
