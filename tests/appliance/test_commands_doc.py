@@ -42,6 +42,8 @@ from web.upkeep_values import (
     PurgeReport,
     ScrubReport,
     SealReport,
+    WeighedSnapshot,
+    Weight,
 )
 
 TEXT = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
@@ -56,6 +58,7 @@ VALUES: dict[str, type[Struct]] = {
     "figures": Stats, "gap": GapStatus, "file hit": FileHit, "hit": Found, "hit's name": FoundName, "hold": Hold,
     "journal change": JournalChange, "limit": LimitStatus, "not applied": NotApplied, "not exported": NotExported,
     "not protected": NotProtected, "not searched": NotSearched, "own files": Restored, "purge report": PurgeReport,
+    "weight": Weight, "weighed snapshot": WeighedSnapshot,
     "rebuild report": RebuildReport, "rebuilt share": RebuiltShare, "recovery key": NewRecoveryKey,
     "restore report": RestoreReport, "schedule": Schedule, "scrub report": ScrubReport, "seal report": SealReport,
     "segment": JournalSegment, "share": Share, "share status": ShareStatus, "snapshot": Snapshot,

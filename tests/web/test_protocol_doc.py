@@ -11,6 +11,7 @@ from appliance.branches import BranchRevoked, TokenRefused
 from appliance.cli.late import load_all
 from appliance.intake_desk import EnrollRequest
 from appliance.removals import ShareIsDeleted
+from appliance.vault import TooManyShares
 from core.errors import Refused, TryLater
 from staging.protocol import (
     CONTENTS_TASK,
@@ -31,6 +32,7 @@ from web.errors import status_of
 TEXT = (Path(__file__).parents[2] / "docs" / "formats" / "protocol.md").read_text()
 REFUSALS: tuple[type[Refused], ...] = (
     SessionFenced, SequenceForked, ChangedRepeat, StaleEpoch, ChunkMissing, SequenceGap, ShareMismatch, ShareIsDeleted,
+    TooManyShares,
 )  # fmt: skip
 
 
