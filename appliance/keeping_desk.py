@@ -40,6 +40,7 @@ from snapshots.policy import Policy
 from snapshots.policy_document import check_policy, write_policy
 from snapshots.retention import Decision, SnapshotFacts, decide
 from staging.changes import MAX_LABEL_CHARACTERS
+from staging.protocol import Position
 from web.operations import Actor
 from web.share_values import Progress, Snapshot
 from web.upkeep_values import PruneDecision, WeighedSnapshot, Weight
@@ -47,6 +48,10 @@ from web.upkeep_values import PruneDecision, WeighedSnapshot, Weight
 
 class SnapshotUnknown(NotFound):
     """No such snapshot in the share."""
+
+
+class SnapshotStays(Refused):
+    """A snapshot that a prune would have deleted is to stay by now."""
 
 
 class SnapshotHeld(Refused):
@@ -106,8 +111,12 @@ class KeepingDesk:
     def delete(self, actor: Actor, share: str, snapshot: int) -> Snapshot:
         """Delete a snapshot: it goes after the delay, and can be taken back until then."""
         with self._act(actor, share, snapshot, "snapshot.delete", {}) as opened:
-            self._check_deletable(opened, snapshot)
-            self._order_deletion(opened, snapshot, f"deleted by {actor.account}")
+
+            def reason_at(_: int) -> str:
+                self._check_deletable(opened, snapshot)
+                return f"deleted by {actor.account}"
+
+            self._order_deletion(opened, snapshot, reason_at)
         return self._shown(opened, snapshot)
 
     def undelete(self, actor: Actor, share: str, snapshot: int) -> Snapshot:
@@ -158,19 +167,42 @@ class KeepingDesk:
 
     def _prune_share(self, actor: Actor, share: str, dry_run: bool) -> Iterator[PruneDecision]:
         opened = self._vault.share(share)
-        decisions = decide(self._facts(opened), policy_of(opened), self._vault.clock.now_ns())
+        decided_at = opened.fold.last_control  # asked first: what is ordered behind it is looked at again
+        decisions = self._decide(opened)
         weigh = Removal(opened.reader, [], self._vault.store)
         gone = {row.id for row in opened.reader.ledger.snapshots(deleted=True) if row.deleted_ns}
         for decision in decisions:
             if not dry_run and not decision.keep and decision.id not in gone:
-                self._delete_by_policy(actor, opened, decision)
+                decision, decided_at = self._delete_by_policy(actor, opened, decision, decided_at)
             frees_bytes = 0 if decision.keep else weigh.frees_at_most([decision.id])
             yield PruneDecision(share, decision.id, decision.keep, list(decision.reasons), frees_bytes)
 
-    def _delete_by_policy(self, actor: Actor, opened: OpenShare, decision: Decision) -> None:
-        reason = "; ".join(decision.reasons)[:MAX_REASON]
-        self._order_deletion(opened, decision.id, reason)
-        self._audit.record(actor, "snapshot.prune", f"{opened.name}@{decision.id}", "done", {"reason": reason})
+    def _delete_by_policy(self, actor: Actor, opened: OpenShare, decision: Decision, decided_at: int) -> tuple[Decision, int]:
+        """Delete a snapshot as it was decided at a control record, or as it is decided now when somebody else ordered more.
+
+        Whoever holds, takes back or deletes a snapshot while a prune runs counts. Return what was decided, and up to which
+        record the decisions hold: behind somebody else's they never do again.
+        """
+        found = decision
+
+        def reason_at(number: int) -> str:
+            nonlocal found
+            if number != decided_at + 1:
+                row = opened.reader.ledger.snapshot(decision.id)
+                found = next((one for one in self._decide(opened) if one.id == decision.id), decision)
+                if found.keep or row is None or row.deleted_ns:
+                    raise SnapshotStays(f"snapshot {decision.id} of {opened.name} stays, or is deleted already")
+            return "; ".join(found.reasons)[:MAX_REASON]
+
+        try:
+            ordered = self._order_deletion(opened, decision.id, reason_at)
+        except SnapshotStays:
+            return found, decided_at
+        self._audit.record(actor, "snapshot.prune", f"{opened.name}@{decision.id}", "done", {"reason": ordered.reason})
+        return found, ordered.number if ordered.number == decided_at + 1 else decided_at
+
+    def _decide(self, opened: OpenShare) -> list[Decision]:
+        return decide(self._facts(opened), policy_of(opened), self._vault.clock.now_ns())
 
     def _facts(self, opened: OpenShare) -> Iterator[SnapshotFacts]:
         holds = opened.reader.ledger.holds()
@@ -181,11 +213,20 @@ class KeepingDesk:
                 row.id, row.sequence, row.taken_ns, row.trigger, names, good=row.good != 0, deleted=bool(row.deleted_ns)
             )
 
-    def _order_deletion(self, opened: OpenShare, snapshot: int, reason: str) -> None:
+    def _order_deletion(self, opened: OpenShare, snapshot: int, reason_at: Callable[[int], str]) -> SnapshotDeleted:
+        """Order that a snapshot goes after the delay. `reason_at` is given the record's number, and raises if it is to stay.
+
+        It is asked in the share's turn, so that nothing is ordered between what it looks at and the deletion.
+        """
         now_ns = self._vault.clock.now_ns()
-        after_ns = now_ns + removal_delay_ns(opened, now_ns)
-        opened.fold.order(lambda number, _: SnapshotDeleted(number, snapshot, now_ns, after_ns, reason))
+
+        def make(number: int, _: Position) -> SnapshotDeleted:
+            after_ns = now_ns + removal_delay_ns(opened, now_ns)
+            return SnapshotDeleted(number, snapshot, now_ns, after_ns, reason_at(number))
+
+        ordered = opened.fold.order(make)
         self._keeper.notify(opened.name)
+        return ordered
 
     def _check_deletable(self, opened: OpenShare, snapshot: int) -> None:
         holds = in_force(opened.reader.ledger.holds().get(snapshot, []), self._vault.clock.now_ns())

@@ -1,7 +1,7 @@
 """Which snapshots stay: holds, deletion with its delay, policies, prune; each journaled and audited."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from appliance import keeping_desk
 from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
 from appliance.ballast import Ballast
@@ -226,6 +227,56 @@ def test_prune_deletes_what_the_policy_does_not_keep_and_a_dry_run_only_tells(de
     assert desk.ids() == taken[2:]
     with pytest.raises(AccessDenied):
         desk.desk.prune(AUDITOR, SHARE, dry_run=False)
+
+
+def meanwhile(desk: Desk, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have something done by somebody else when a prune has decided and deleted nothing yet."""
+    real, to_do = keeping_desk.decide, [act]
+
+    def decide_then(facts: Any, *rest: Any) -> Any:
+        decided = real(list(facts), *rest)
+        if to_do:
+            to_do.pop()()
+        return decided
+
+    monkeypatch.setattr(keeping_desk, "decide", decide_then)
+
+
+def test_prune_deletes_nothing_that_is_held_taken_back_or_needed_by_the_time_its_turn_comes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = [desk.snapshot() for _ in range(6)]
+    desk.desk.set_policy(ADMIN, SHARE, {"retention": {"keep_last": 3, "max": None}})
+    desk.desk.delete(ADMIN, SHARE, taken[3])
+
+    def act() -> None:
+        desk.desk.hold(OPERATOR, SHARE, taken[0], "audit", "", None)
+        desk.desk.undelete(OPERATOR, SHARE, taken[3])
+        desk.desk.delete(OPERATOR, SHARE, taken[4])
+        desk.desk.delete(OPERATOR, SHARE, taken[1])
+
+    meanwhile(desk, monkeypatch, act)
+    told = {decision.snapshot: decision for decision in desk.desk.prune(OPERATOR, SHARE, dry_run=False)}
+    rows = {row.id: row for row in desk.share.reader.ledger.snapshots(deleted=True)}
+    assert [number for number, row in rows.items() if not row.deleted_ns] == [taken[0], taken[2], taken[3], taken[5]]
+    assert (told[taken[0]].keep, told[taken[0]].reasons) == (True, ["held: audit"])
+    assert rows[taken[1]].delete_reason == "deleted by oscar", "it was deleted once, and goes when that says"
+
+
+def test_of_two_who_delete_the_last_good_snapshots_at_once_one_is_refused(desk: Desk) -> None:
+    first, second = desk.snapshot(), desk.snapshot()
+    opened = desk.share
+    order = opened.fold.order
+
+    def other_first(make: Any) -> Any:
+        opened.fold.order = order  # type: ignore[method-assign]
+        desk.desk.delete(ADMIN, SHARE, second)
+        return order(make)
+
+    opened.fold.order = other_first  # type: ignore[method-assign]
+    with pytest.raises(LastGood):
+        desk.desk.delete(OPERATOR, SHARE, first)
+    assert [row.id for row in opened.reader.ledger.snapshots()] == [first]
 
 
 def test_prune_tells_what_goes_with_a_snapshot(desk: Desk) -> None:
