@@ -241,10 +241,16 @@ def _gap_words(share: str, gap: GapStatus) -> str:
     )
 
 
+def _capture_words(status: ShareStatus) -> str:
+    if status.capture != "watch":
+        return status.capture
+    return f"watch{f' by {status.watched_by}' if status.watched_by else ''} (order across files is not kept)"
+
+
 def _answer_statuses(given: Given, statuses: list[ShareStatus], enrolled: bool = True) -> None:
     document = {"shares": msgspec.to_builtins(statuses), "next": None}
     lines = [
-        f"{s.share}: {s.capture}, {s.state}{f' ({s.reason})' if s.reason else ''}, durable up to {s.durable_sequence},"
+        f"{s.share}: {_capture_words(s)}, {s.state}{f' ({s.reason})' if s.reason else ''}, durable up to {s.durable_sequence},"
         f" {s.outbox_bytes} bytes waiting, {s.lag_seconds} s behind"
         for s in statuses
     ]

@@ -31,6 +31,7 @@ _ASKED = (
     IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE
     | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW
 )  # fmt: skip
+OF_ITSELF = IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT  # of the watched folder, not of what is in it
 _EVENT = struct.Struct("iIII")
 _READ_BYTES = 256 * 1024
 
@@ -60,10 +61,10 @@ class Inotify:
         if self.descriptor < 0:
             raise WatchLimit(os.strerror(ctypes.get_errno()))
 
-    def add(self, folder: int) -> int | None:
-        """Watch an open folder and return the watch; None when it cannot be watched. Raise `WatchLimit`."""
+    def add(self, folder: int, mask: int = _ASKED) -> int | None:
+        """Watch an open folder for `mask` and return the watch; None when it cannot be watched. Raise `WatchLimit`."""
         path = b"/proc/self/fd/%d/." % folder
-        watch = _libc.inotify_add_watch(self.descriptor, path, _ASKED)
+        watch = _libc.inotify_add_watch(self.descriptor, path, mask)
         if watch >= 0:
             return int(watch)
         number = ctypes.get_errno()

@@ -1,6 +1,7 @@
 """Everything that works for one share, in threads of its own: looking, sending, watching."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 
@@ -28,7 +29,7 @@ from branch.state_db import ShareRecord, StateDb
 from branch.surroundings import Surroundings
 from branch.uploader import Uploader
 from branch.verification_db import Order
-from branch.watcher import Watcher
+from branch.watcher import Watcher, left_out
 from branch.wire import WireMeter
 from core.database import OperationalError
 from core.durable import make_directories
@@ -71,7 +72,10 @@ class ShareWorker:
             self._acknowledged, lambda frame: put_again(frame, open_path(), uploader), self._look_anew, self.mender.take,
         )  # fmt: skip
         self.marks = Marks(around.clock)
-        self._watcher = None if is_once or is_filter else Watcher(self.marks)
+        self._watcher = None
+        if not is_once and not is_filter:
+            is_left_out = left_out(Excludes(record.excludes), record.path, os.fsencode(around.state.path))
+            self._watcher = Watcher(self.marks, lambda: open_root(record), is_left_out)
         self.looking = Looking(
             record, around, self.outbox, self._known, self.sender, uploader, self.state, self.meter, self._watcher, self.marks,
             line, self._root.folders if is_filter else lambda: open_root(record),
@@ -144,6 +148,10 @@ class ShareWorker:
         """Return when the oldest change was noticed that is not durable on the appliance yet, None when all is."""
         times = (self.outbox.oldest_notice_ns(), self.marks.oldest_ns(), self.looking.looking_at_ns)
         return min((time for time in times if time), default=None)
+
+    def watched_by(self) -> str:
+        """Return what tells of changes (`fanotify`, `inotify`); empty while nothing does, as when each change is written down."""
+        return self._watcher.by if self._watcher is not None else ""
 
     def progress(self) -> tuple[int, ...]:
         """Return numbers that grow while something is achieved."""

@@ -62,6 +62,7 @@ class ShareStatus(Struct, frozen=True):
     limit: LimitStatus = LimitStatus()
     filtering: bool = False  # each change is written down as it is made
     gap: GapStatus | None = None
+    watched_by: str = ""  # fanotify, inotify; empty: by nothing
 
 
 class _Noted(Struct, frozen=True):
@@ -102,6 +103,7 @@ def _status_of(worker: ShareWorker, now_ns: int) -> ShareStatus:
         not_protected=[_not_protected(path, why) for path, why in worker.state.not_protected()],
         filtering=worker.state.is_filtered,
         gap=_gap(worker.state.gap),
+        watched_by=worker.watched_by(),
     )
 
 

@@ -38,7 +38,7 @@ def test_protect_run_and_status_print_one_document(rig: Rig, capsys: pytest.Capt
     assert code == 0 and document["next"] is None
     assert share.keys() == {
         "share", "capture", "mode", "state", "reason", "durable_sequence", "outbox_bytes", "lag_seconds", "wire", "not_protected",
-        "limit", "filtering", "gap",
+        "limit", "filtering", "gap", "watched_by",
     }  # fmt: skip
     assert share["wire"].keys() == {"payload_bytes", "framing_bytes", "compressed_bytes", "resync_bytes"}
     assert (share["state"], share["durable_sequence"], share["lag_seconds"]) == ("good", rig.target.durable(), 0.0)

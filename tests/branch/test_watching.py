@@ -8,16 +8,37 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
+from typing import NoReturn
 
 import pytest
 
 from branch.agent import Agent
+from branch.fanotify import MarkRefused
 from branch.inotify import Inotify, WatchLimit
 from branch.share_worker import ShareWorker
 from core.durable import OS_FILES
 from tests.branch.edits import Editor
 from tests.branch.replay import listing, real_listing
 from tests.branch.rig import Rig
+
+
+@pytest.fixture
+def by_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel does not watch file systems as a whole, as for other users than root."""
+
+    def refused(*_: object) -> NoReturn:
+        raise MarkRefused("Operation not permitted")
+
+    monkeypatch.setattr("branch.watcher.FileSystemEvents", refused)
+
+
+@pytest.fixture(params=["fanotify", "inotify"])
+def either_means(request: pytest.FixtureRequest) -> str:
+    """Both kinds of events, one after the other."""
+    if request.param == "inotify":
+        request.getfixturevalue("by_folders")
+    return str(request.param)
+
 
 DURABLE_SECONDS = 2.0  # from the write to the appliance's disk, on an idle machine
 PATIENCE_SECONDS = 20.0  # on a busy one
@@ -81,7 +102,7 @@ def test_a_share_that_never_rests_is_looked_at_all_the_same(rig: Rig) -> None:
         await_equal(rig)
 
 
-def test_both_halves_of_a_rename_are_seen_together(rig: Rig) -> None:
+def test_both_halves_of_a_rename_are_seen_together(rig: Rig, either_means: str) -> None:
     (rig.tree / "one" / "deep").mkdir(parents=True)
     (rig.tree / "two").mkdir()
     (rig.tree / "one" / "deep" / "file").write_text("x")
@@ -97,7 +118,7 @@ def test_both_halves_of_a_rename_are_seen_together(rig: Rig) -> None:
         await_equal(rig)
 
 
-def test_what_is_made_in_new_folders_at_once_is_not_missed(rig: Rig) -> None:
+def test_what_is_made_in_new_folders_at_once_is_not_missed(rig: Rig, either_means: str) -> None:
     rig.protect()
     with running(rig):
         for number in range(20):
@@ -111,7 +132,7 @@ def test_what_is_made_in_new_folders_at_once_is_not_missed(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("seed", [5, 18, 39])  # each found a defect once
-def test_random_edits_arrive_while_they_go_on(rig: Rig, seed: int) -> None:
+def test_random_edits_arrive_while_they_go_on(rig: Rig, either_means: str, seed: int) -> None:
     rig.protect()
     editor = Editor(rig.tree, Random(seed), without="link")  # a name that comes and goes leaves no event at the other
     with running(rig):
@@ -121,7 +142,7 @@ def test_random_edits_arrive_while_they_go_on(rig: Rig, seed: int) -> None:
         await_equal(rig)
 
 
-def test_a_folder_made_anew_with_the_same_inode_is_watched(rig: Rig) -> None:
+def test_a_folder_made_anew_with_the_same_inode_is_watched(rig: Rig, either_means: str) -> None:
     rig.protect()
     with running(rig):
         for number in range(3):
@@ -138,7 +159,7 @@ def test_a_folder_made_anew_with_the_same_inode_is_watched(rig: Rig) -> None:
             await_equal(rig)
 
 
-def test_a_change_by_another_name_that_is_gone_since_is_not_missed(rig: Rig) -> None:
+def test_a_change_by_another_name_that_is_gone_since_is_not_missed(rig: Rig, either_means: str) -> None:
     (rig.tree / "one").write_text("x")
     os.link(rig.path("one"), rig.path("other"))
     rig.protect()
@@ -149,7 +170,7 @@ def test_a_change_by_another_name_that_is_gone_since_is_not_missed(rig: Rig) -> 
         await_equal(rig)
 
 
-def test_a_folder_moved_into_a_new_one_is_watched_there(rig: Rig) -> None:
+def test_a_folder_moved_into_a_new_one_is_watched_there(rig: Rig, either_means: str) -> None:
     (rig.tree / "old" / "deep").mkdir(parents=True)
     rig.protect()
     with running(rig):
@@ -163,20 +184,30 @@ def test_a_folder_moved_into_a_new_one_is_watched_there(rig: Rig) -> None:
 
 
 @pytest.fixture
-def few_events() -> Iterator[None]:
+def few_events(either_means: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The kernel keeps only a few events for each watcher made from here on."""
-    path = Path("/proc/sys/fs/inotify/max_queued_events")
+    monkeypatch.setattr("branch.fanotify._UNLIMITED_QUEUE", 0)
+    path = Path(f"/proc/sys/fs/{either_means}/max_queued_events")
     before = path.read_text()
     path.write_text("16")
     yield
     path.write_text(before)
 
 
-def test_lost_events_lead_to_a_full_look(rig: Rig, few_events: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_says_what_it_hears_of_changes_by_and_what_is_not_kept(
+    rig: Rig, either_means: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig.protect()
+    said = f"data: watch by {either_means} (order across files is not kept), good"
+    with running(rig):
+        await_true(lambda: rig.command("status") == 0 and said in capsys.readouterr().out)
+
+
+def test_lost_events_lead_to_a_full_look(rig: Rig, either_means: str, few_events: None, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.protect()
     with running(rig) as agent:
         watcher = worker(agent)._watcher
-        assert watcher is not None
+        assert watcher is not None and watcher.by == either_means
         marked: list[None] = []
         plain = watcher._marks.mark_all
         monkeypatch.setattr(watcher._marks, "mark_all", lambda: marked.append(plain()))
@@ -187,7 +218,9 @@ def test_lost_events_lead_to_a_full_look(rig: Rig, few_events: None, monkeypatch
         assert marked, "the first look was over, the next is an hour away"
 
 
-def test_without_enough_watches_it_looks_regularly_and_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_enough_watches_it_looks_regularly_and_says_so(
+    rig: Rig, by_folders: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = Inotify.add
 
     def only_three(self: Inotify, folder: int) -> int | None:  # the kernel's own limit is the whole machine's
@@ -239,7 +272,7 @@ def test_shares_are_followed_while_running(rig: Rig) -> None:
         await_true(lambda: len(agent._workers) == 1 and len(list(rig.state.shares.iterdir())) == 1)
 
 
-def test_an_exchanged_root_stops_the_share_until_the_right_one_is_back(rig: Rig) -> None:
+def test_an_exchanged_root_stops_the_share_until_the_right_one_is_back(rig: Rig, either_means: str) -> None:
     (rig.tree / "file").write_text("x")
     rig.protect()
     with running(rig, reconcile_seconds=0.2) as agent:
