@@ -99,7 +99,12 @@ def policy(call: Call, name: str, file: Path | None) -> None:
     path = f"shares/{split_moment(name)[0]}/policy"
     with call.console() as console:
         answer = console.ask("GET", path) if file is None else console.ask("PUT", path, body=_read_document(file))
-    call.show(answer, lambda document: say(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()))
+
+    def show(document: Any) -> None:
+        for line in msgspec.json.format(msgspec.json.encode(document), indent=2).decode().splitlines():
+            say(line)
+
+    call.show(answer, show)
 
 
 @click.command()

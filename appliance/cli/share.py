@@ -71,14 +71,21 @@ def list_snapshots(call: Call, name: str) -> None:
             (
                 *(row["id"], row["sequence"], local_time(row["taken_at"]), row["label"], row["trigger"], row["state"]),
                 *("" if row["files"] is None else row["files"], _size_or_nothing(row["logical_bytes"])),
+                "; ".join(_hold_words(hold) for hold in row["holds"]),
             )
             for row in found["snapshots"]
         )
-        columns = ("id", "sequence", "taken", "label", "trigger", "state", "files", "size")
+        columns = ("id", "sequence", "taken", "label", "trigger", "state", "files", "size", "held")
         print_table(columns, rows, numbers=("id", "sequence", "files", "size"))
 
     with call.console() as console:
         call.show(console.ask_all(f"shares/{split_moment(name)[0]}/snapshots", "snapshots"), show)
+
+
+def _hold_words(hold: dict[str, str | None]) -> str:
+    """Return a hold in words: its name, whose it is, until when it lasts and why."""
+    until = f" until {local_time(hold['expires_at'])}" if hold["expires_at"] else ""
+    return f"{hold['name']} ({hold['owner']}){until}" + (f": {hold['reason']}" if hold["reason"] else "")
 
 
 def _size_or_nothing(size_bytes: int | None) -> str:

@@ -398,6 +398,7 @@ def test_the_commands(tmp_path: Path, root: Root) -> None:
     (first, second) = (row["id"] for row in store.json("snapshot", "list", SHARE)["snapshots"])
     assert store.json("snapshot", "label", SHARE, str(first), "after lunch")["label"] == "after lunch"
     assert store.json("snapshot", "hold", SHARE, str(first), "--reason", "why")["holds"][0]["reason"] == "why"
+    assert b"hold (owner): why" in store.run("snapshot", "list", SHARE).stdout
     refused = store.run("snapshot", "delete", SHARE, str(first), "--json")
     assert (refused.returncode, b'"type":"snapshot_held"' in refused.stderr) == (4, True)
     store.json("snapshot", "release", SHARE, str(first))
@@ -410,6 +411,8 @@ def test_the_commands(tmp_path: Path, root: Root) -> None:
     told = store.run("snapshot", "weigh", SHARE, str(first)).stdout
     assert b"alone at most" in told and b"Deleting it frees 0 B." in told
     policy = store.json("share", "policy", SHARE)
+    shown = store.run("share", "policy", SHARE).stdout
+    assert msgspec.json.decode(shown) == policy and len(shown.splitlines()) > 20  # what is shown can be edited and set
     policy["retention"]["keep_last"] = 1
     set_to = store.run("share", "policy", SHARE, "--set", "-", "--json", input=msgspec.json.encode(policy))
     assert set_to.returncode == 0, set_to
