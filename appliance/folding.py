@@ -12,6 +12,7 @@ from functools import partial
 
 from appliance.goodness import hold_last_good, take_deferred
 from appliance.journal_losses import tell_opened
+from appliance.lag import lag_seconds
 from appliance.removals import in_force, is_due
 from appliance.share_policy import anchor_limits, journal_policy, policy_of
 from appliance.share_worker import Step
@@ -41,6 +42,7 @@ def fold_step(vault: Vault) -> Step:
             met.add(name)
             tell_opened(share)
         share.fold.fold()
+        lag_seconds(share)  # forgets when those came that are folded now, also while nobody asks
         return share.fold.sequence < share.journal.durable.sequence
 
     return step

@@ -16,6 +16,7 @@ from appliance.intake_desk import IntakeDesk
 from appliance.journal_desk import JournalDesk
 from appliance.journal_losses import loss_alerts
 from appliance.keeping_desk import KeepingDesk
+from appliance.lag import lag_alerts
 from appliance.maintenance_desk import MaintenanceDesk
 from appliance.mending import Mending
 from appliance.path_purge import PathPurge
@@ -94,4 +95,4 @@ def _source_opener(desk: ShareDesk, rights: Rights) -> OpenSource:
 
 def _alerts(quotas: Quotas) -> Callable[[OpenShare], list[str]]:
     """Return what tells what an operator should look at although a share goes on."""
-    return lambda share: [*loss_alerts(share), *quotas.alerts(share)]
+    return lambda share: [*loss_alerts(share), *lag_alerts(share), *quotas.alerts(share)]

@@ -12,6 +12,7 @@ from appliance.alerts import burst_alerts
 from appliance.audit import AuditLog
 from appliance.ballast import Ballast
 from appliance.handover import steps_of
+from appliance.lag import lag_seconds
 from appliance.places import check_same_place
 from appliance.removals import check_not_deleted
 from appliance.restores import restore_with_progress
@@ -240,15 +241,11 @@ class ShareDesk:
         deletion = share.reader.ledger.deletion()
         if deletion is not None:
             state, reason = "deleted", deletion.reason
-        lag = 0.0
-        if folded < durable:
-            last = share.reader.time_of(folded)
-            lag = max((self._vault.clock.now_ns() - last) / 1e9, 0.0) if last is not None else 0.0
         newest = share.reader.ledger.newest_snapshot()
         taken_at = format_time(newest.taken_ns) if newest is not None else None
         shown_bytes = min(logical_bytes, MAX_SHOWN_BYTES)
         drops_at = format_time(deletion.drop_after_ns) if deletion is not None else None
-        told = (share.name, state, reason, durable, folded, round(lag, 3), files, shown_bytes, taken_at, drops_at)
+        told = (share.name, state, reason, durable, folded, round(lag_seconds(share), 3), files, shown_bytes, taken_at, drops_at)
         return Share(*told, self._alerts(share))
 
     def _folded(self, actor: Actor, name: str, moment: str = "") -> OpenShare:

@@ -17,6 +17,7 @@ from core.clock import Clock
 from core.digest import Digest
 from core.durable import OS_FILES, AppendFile, FileLayer, NoSpace, WriteFailed, make_directories, remove_file
 from core.framing import read_records, record_parts
+from staging.arrivals import Arrivals
 from staging.frame_format import FrameHeader
 from staging.journal_format import (
     CONTROL,
@@ -78,6 +79,7 @@ class Journal:
         self._start = segments[0].start if segments else self.position
         self.durable = self.position
         self._written = self._synced = 0
+        self.arrivals = Arrivals(clock, self.position.sequence)
 
     def append_frame(self, frame: bytes | memoryview, header: FrameHeader) -> int:
         """Append a checked frame and return the ticket to sync."""
@@ -85,6 +87,7 @@ class Journal:
             self._make_room()
             ticket = self._append(FRAME, frame)
             self._remember(header)
+            self.arrivals.add(header.last_sequence)
             return ticket
 
     def append_control(self, build: Callable[[Position], bytes], ends_segment: bool = False) -> int:

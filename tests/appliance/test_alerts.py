@@ -10,9 +10,10 @@ from appliance.alerts import burst_entries
 from appliance.appliance_db import ApplianceDatabase
 from appliance.audit import AuditLog
 from appliance.ballast import Ballast
-from appliance.folding import keep_step
+from appliance.folding import fold_step, keep_step
 from appliance.health_desk import HealthDesk
 from appliance.keeping_desk import KeepingDesk
+from appliance.lag import lag_alerts
 from appliance.rights import Rights
 from appliance.root import Root
 from appliance.schedules import Schedules
@@ -20,6 +21,7 @@ from appliance.share_desk import ShareDesk
 from appliance.share_worker import ShareWorker
 from appliance.vault import Vault
 from appliance.workers import Workers
+from core.clock import NANOSECONDS
 from snapshots.burst import Burst
 from snapshots.control_format import SnapshotTaken
 from staging.changes import Attributes, Change, Create, Kind, Mirror, Unlink
@@ -43,13 +45,14 @@ def vault(tmp_path: Path) -> Vault:
     return Vault(Root(tmp_path, bytes(16)), SettableClock(), lambda size: next(counter).to_bytes(size, "big"))
 
 
-def send(vault: Vault, changes: list[Change]) -> None:
+def send(vault: Vault, changes: list[Change], folds: bool = True) -> None:
     opened = vault.register(SHARE, b"leeds/finance---")
     session = opened.receiver.open(Open(opened.receiver.share_id, 1)).session
     position = opened.journal.position
     frame = seal_frame(opened.receiver.share_id, 1, position.sequence + 1, position.hash, NAMES, changes)
     opened.receiver.frames(session, frame)
-    opened.fold.fold_all()
+    if folds:
+        opened.fold.fold_all()
 
 
 def test_an_alert_lasts_until_the_hold_is_released(vault: Vault, database: ApplianceDatabase, tmp_path: Path) -> None:
@@ -75,6 +78,44 @@ def test_an_alert_lasts_until_the_hold_is_released(vault: Vault, database: Appli
     keeping.release(ADMIN, SHARE, taken.id, "burst")
     assert told() == ("good", "", 0)
     audit.close()
+    vault.close()
+
+
+@pytest.mark.parametrize("jump_seconds", [0.0, 400 * 86_400.0, -3600.0])
+def test_how_long_changes_wait_does_not_follow_the_wall_clock(vault: Vault, tmp_path: Path, jump_seconds: float) -> None:
+    clock = vault.clock
+    assert isinstance(clock, SettableClock)
+    worker = ShareWorker("keep", vault.names, keep_step(vault))
+    audit = AuditLog(tmp_path / "audit", bytes(16), clock)
+    shares = ShareDesk(vault, worker, Rights(lambda account: []), audit, Ballast([], 0, 0), lag_alerts)
+    told = lambda: [(row.lag_seconds, row.alerts) for row in shares.list_shares(ADMIN)]  # noqa: E731
+    send(vault, FILES)
+    clock.move(86_400)  # a quiet day is no lag
+    clock.time_ns += int(jump_seconds * NANOSECONDS)
+    send(vault, [Unlink(1)], folds=False)
+    clock.time_ns -= int(jump_seconds * NANOSECONDS)  # the time in the journal stays ahead
+    assert told() == [(0.0, [])]
+    clock.move(1800)
+    send(vault, [Unlink(2)], folds=False)
+    assert told() == [(1800.0, [])]
+    clock.move(1860)
+    late = "changes wait for 61 minutes to be read in, longer than the 1h of the policy (thresholds.lag)"
+    assert told() == [(3660.0, [late])]
+    vault.share(SHARE).fold.fold_all()
+    assert told() == [(0.0, [])]
+    audit.close()
+    vault.close()
+
+
+def test_when_changes_came_takes_no_room_once_they_are_folded(vault: Vault) -> None:
+    clock = vault.clock
+    assert isinstance(clock, SettableClock)
+    step = fold_step(vault)
+    for number in range(50):
+        clock.move(10)
+        send(vault, [Mirror(number % 2 == 0)], folds=False)
+        step(SHARE)
+    assert len(vault.share(SHARE).journal.arrivals._marks) == 0  # nothing outside tells what is kept in memory
     vault.close()
 
 
