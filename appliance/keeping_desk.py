@@ -94,7 +94,7 @@ class KeepingDesk:
         with self._act(actor, share, snapshot, "snapshot.hold", {"name": name[:MAX_HOLD_NAME], "until": until}) as opened:
             _check_length("hold's name", name, MAX_HOLD_NAME)
             _check_length("reason", reason, MAX_REASON)
-            expires_ns = _end_of_hold(until) if until else 0
+            expires_ns = _end_of_hold(until, self._vault.clock.now_ns()) if until else 0
             opened.fold.order(lambda number, _: HoldSet(number, snapshot, name, actor.account, reason, expires_ns))
         return self._shown(opened, snapshot)
 
@@ -281,13 +281,15 @@ def _document(policy: Policy) -> dict[str, Any]:
     return document
 
 
-def _end_of_hold(until: str) -> int:
-    """Return a time in nanoseconds that a catalogue can write down, and that does not read as "for ever"."""
+def _end_of_hold(until: str, now_ns: int) -> int:
+    """Return a time to come, in nanoseconds that a catalogue can write down and that do not read as "for ever"."""
     end_ns = parse_time(until)
     if not 0 < end_ns <= LAST_EXPIRY_NS:
         raise HoldEndUnusable(
             f"a hold cannot end at {until}", remedy="name a time from 1970 to 2262, or none: it lasts until it is released then"
         )
+    if end_ns <= now_ns:  # it would be answered as held, and keep nothing
+        raise HoldEndUnusable(f"a hold until {until} is over already", remedy="name a time to come; the appliance's clock counts")
     return end_ns
 
 

@@ -160,6 +160,15 @@ def test_a_hold_that_comes_after_the_deletion_still_keeps(desk: Desk) -> None:
     assert first not in desk.ids()
 
 
+@pytest.mark.parametrize("until", ["2026-11-22T06:59:59Z", "2026-11-22T07:00:00Z"])
+def test_a_hold_that_is_over_already_is_refused(desk: Desk, until: str) -> None:
+    first = desk.snapshot()
+    desk.clock.set("2026-11-22T07:00:00Z")
+    with pytest.raises(HoldEndUnusable, match="over already"):
+        desk.desk.hold(OPERATOR, SHARE, first, "audit", "asked for", until)
+    assert not desk.desk.hold(OPERATOR, SHARE, first, "other", "", "2026-11-22T07:00:01Z").holds[1:]
+
+
 @pytest.mark.parametrize(
     "until", ["2300-01-01T00:00:00Z", "2600-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1969-01-01T00:00:00Z"]
 )
